@@ -1,0 +1,73 @@
+"""The command line: finds the command, runs it, and turns a user's mistake into one line and a non-zero exit code.
+
+Commands are imported when they are called, so that `diffpolicy --help` needs no torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+
+from diffpolicy import __version__
+
+COMMANDS = {
+    "demo": "train, evaluate and draw on one set of demonstrations",
+    "train": "learn a policy from demonstrations",
+    "eval": "roll a policy out in simulation and score it, with intervals",
+    "visualize": "draw how action sequences are denoised: GIF, MP4, a strip for a paper",
+    "demos": "download, inspect and replay demonstrations",
+}
+_HELP = """usage: diffpolicy COMMAND ...
+
+Diffusion policies for robot learning: p(x | y), x a sequence of actions, y what the robot has just observed.
+
+commands:
+{commands}
+
+examples:
+  diffpolicy demos download
+  diffpolicy train pusht_state_mlp
+  diffpolicy eval pusht-state --episodes 100 --workers 2
+  diffpolicy visualize pusht-state
+
+`diffpolicy COMMAND --help` explains a command's options."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The entry point `diffpolicy`."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_HELP.format(commands="\n".join(f"  {name:<11} {text}" for name, text in COMMANDS.items())))
+        return
+    if arguments[0] in ("-V", "--version"):
+        print(f"diffpolicy {__version__}")
+        return
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else f"there are: {', '.join(COMMANDS)}"
+        _fail(f"diffpolicy: no command {name!r}; {hint}", code=2)
+    module = importlib.import_module(f"diffpolicy.commands.{name}")
+    from diffpolicy_demos import StoreError
+
+    from diffpolicy.errors import CheckpointError, ConfigError, ObservationError
+
+    try:
+        module.run(rest)
+    except (StoreError, CheckpointError, ConfigError, ObservationError) as error:
+        _fail(f"diffpolicy {name}: {error}")
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        _fail(f"diffpolicy {name}: {error.strerror or error}{place}")
+    except KeyboardInterrupt:
+        _fail(f"diffpolicy {name}: interrupted", code=130)
+
+
+def _fail(line: str, code: int = 1) -> None:
+    sys.stderr.write(" ".join(line.split()) + "\n")
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

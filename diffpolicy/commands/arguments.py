@@ -1,0 +1,64 @@
+"""Reading a command's arguments, with a user's slip told in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import tyro
+
+from diffpolicy.errors import ConfigError
+
+
+def parse(arguments: Any, argv: Sequence[str], *, prog: str, default: Any = None) -> Any:
+    """Fill a dataclass from the command line (tyro); its docstring is the help.
+
+    Raises:
+        SystemExit: after `--help`, or with code 2 after one line about an argument that does not fit.
+    """
+    said = io.StringIO()
+    config = (tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff)
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(arguments, args=list(argv), prog=prog, default=default, config=config)
+    except SystemExit as stop:
+        if stop.code:
+            sys.stderr.write(f"{prog}: {_in_one_line(said.getvalue())}; see `{prog} --help`\n")
+        raise
+
+
+def chosen_device(name: str) -> str:
+    """`auto` becomes the best device there is.
+
+    Raises:
+        ConfigError: the device asked for is not there.
+    """
+    import torch
+
+    there = ["cpu"]
+    there += ["cuda"] if torch.cuda.is_available() else []
+    there += ["mps"] if torch.backends.mps.is_available() else []
+    if name == "auto":
+        return there[-1]
+    if name.split(":")[0] not in there:
+        raise ConfigError(f"--device {name}: not on this machine; here: auto, {', '.join(there)}")
+    return name
+
+
+def _in_one_line(box: str) -> str:
+    # tyro draws a box: a title, the matter, then below rules a suggestion and where to read more.
+    sections: list[list[str]] = [[]]
+    for row in box.splitlines()[1:]:
+        if "──" in row:
+            sections.append([])
+        elif text := re.sub(r"[│╭╮╰╯]", " ", row).strip():
+            sections[-1].append(text)
+    matter = " ".join(sections[0]) or "these arguments do not fit"
+    suggestion = sections[1] if len(sections) > 1 else []
+    if suggestion and suggestion[0].startswith("Perhaps"):
+        matter += f"; did you mean {' '.join(suggestion[1].split()[:1])}?"
+    return matter[0].lower() + matter[1:].rstrip(".")

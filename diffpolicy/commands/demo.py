@@ -1,0 +1,80 @@
+"""`diffpolicy demo`: the whole of the project in ten minutes on a laptop."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from diffpolicy.commands.arguments import parse
+from diffpolicy.config import load_config
+from diffpolicy.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class DemoArguments:
+    """Train a policy, score it in closed loop, film it and draw how its actions are denoised.
+
+    For example:
+      diffpolicy demo
+      diffpolicy demo --demos path/to/demonstrations.zarr --out runs/my_demo
+    """
+
+    demos: str = "pusht"
+    """Demonstrations: a folder, a zip, a URL, or the name of a known set (`diffpolicy demos download` gets `pusht`)."""
+    out: Path = Path("runs/demo")
+    """Folder for everything it makes."""
+    config: str = "demo"
+    """The experiment to train: a shipped name or a YAML file."""
+    episodes: int = 100
+    """Evaluation episodes."""
+
+
+def run(argv: list[str]) -> None:
+    """Parse, then train, evaluate and draw."""
+    from diffpolicy.commands import eval as evaluation
+    from diffpolicy.commands import train, visualize
+
+    arguments: DemoArguments = parse(DemoArguments, argv, prog="diffpolicy demo")
+    config = load_config(arguments.config)
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=arguments.demos))
+    folder = _fresh(arguments.out)
+    console = Console()
+    console.rule("1 of 3: learn p(x | y) from demonstrations")
+    result = train.start(config, folder / "policy")
+    if result.interrupted:
+        raise SystemExit(130)
+    checkpoint = folder / "policy" / "last"
+    console.rule("2 of 3: act in closed loop")
+    film = folder / "rollout.mp4"
+    seed = 100_000
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    score = evaluation.start(checkpoint, folder, {seed: film}, episodes=arguments.episodes, seed=seed, workers=cores)
+    console.rule("3 of 3: see actions being denoised")
+    drawing = visualize.VisualizeArguments(str(checkpoint), seed=seed)
+    pictures = visualize.start(drawing, folder)
+
+    from diffpolicy.evaluation.evaluate import score_line
+
+    console.rule("done")
+    for name, text in (
+        ("trained policy", checkpoint),
+        ("score", score_line(score)),
+        ("all episodes", folder / "eval.json"),
+        ("rollout", film),
+        ("denoising", pictures[0]),
+        ("as a strip", pictures[-1]),
+    ):
+        console.print(f"{name:>15}  {text}", highlight=False, soft_wrap=True)
+
+
+def _fresh(folder: Path) -> Path:
+    """A folder that holds no earlier demo: the next free name, so that nothing is overwritten."""
+    for number in range(1, 1000):
+        candidate = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        if not candidate.exists():
+            return candidate
+    raise ConfigError(f"{folder}: a thousand demos lie here already; remove some")

@@ -1,0 +1,147 @@
+"""`diffpolicy train`: from a named experiment to a run's folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+import yaml
+from diffpolicy_demos import open_store
+from rich.console import Console
+
+from diffpolicy.commands.arguments import chosen_device, parse
+from diffpolicy.config import ExperimentConfig, config_from_dict, config_to_dict, configs_folder, load_config
+from diffpolicy.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TrainArguments:
+    """Learn a policy from demonstrations.
+
+    NAME is a shipped experiment or the path of a YAML file; every value in it has an option of the same name.
+    Ctrl-C writes a checkpoint; --resume goes on from it exactly.
+
+    For example:
+      diffpolicy train pusht_state_mlp
+      diffpolicy train pusht_state_mlp --training.steps 500 --device cpu --out runs/quick
+      diffpolicy train --resume runs/pusht_state_mlp
+      diffpolicy train my_robot.yaml --init-from pusht-state
+    """
+
+    name: tyro.conf.Positional[str | None] = None
+    """The experiment; not needed with --resume."""
+    out: Path | None = None
+    """The run's folder; runs/NAME unless given."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    resume: Path | None = None
+    """A run's folder, to continue it."""
+    init_from: str | None = None
+    """A checkpoint whose weights and normalizer a new run starts from."""
+    experiment: Annotated[ExperimentConfig, tyro.conf.arg(name="")] = field(default_factory=ExperimentConfig)
+
+
+def run(argv: list[str]) -> None:
+    """Parse and train."""
+    arguments = _parse(argv)
+    result = start(
+        arguments.experiment,
+        arguments.out or arguments.resume or Path("runs") / Path(arguments.name or "run").stem,
+        device=arguments.device,
+        resume=arguments.resume,
+        init_from=arguments.init_from,
+    )
+    if result.interrupted:
+        raise SystemExit(130)
+
+
+def start(
+    config: ExperimentConfig,
+    folder: Path,
+    *,
+    device: str = "auto",
+    resume: Path | None = None,
+    init_from: str | None = None,
+) -> Any:
+    """Train into a folder and say what came of it. Returns the `TrainingResult`."""
+    from diffpolicy.evaluation.evaluate import settings_of
+    from diffpolicy.evaluation.metrics import summarize
+    from diffpolicy.evaluation.rollout import rollout
+    from diffpolicy.policy import DiffusionPolicy
+    from diffpolicy.training.loop import train
+    from diffpolicy.training.windows import load_windows
+
+    console = Console()
+    device = chosen_device(device)
+    if resume is None and (folder / "last").exists():
+        raise ConfigError(f"{folder} holds a run already; continue it with --resume {folder}, or choose another --out")
+    store = open_store(config.data.path)
+    train_windows, held_out = load_windows(
+        store,
+        config.data,
+        config.policy.observations,
+        obs_horizon=config.policy.obs_horizon,
+        pred_horizon=config.policy.pred_horizon,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config_to_dict(config), sort_keys=False), encoding="utf-8")
+    tuning = config.evaluation
+
+    def evaluate(policy: DiffusionPolicy) -> dict[str, Any]:
+        result = summarize(rollout(policy, range(tuning.seed, tuning.seed + tuning.episodes), settings_of(config)))
+        return {key: result[key] for key in ("mean_score", "success_rate")}
+
+    console.print(
+        f"{store.n_episodes} episodes in {store.path}; {len(train_windows):,} windows to learn from, {len(held_out):,} held "
+        f"out; on {device}",
+        highlight=False,
+    )
+    result = train(
+        config,
+        train_windows,
+        held_out,
+        folder,
+        device=device,
+        resume=_last(resume) if resume else None,
+        init_from=init_from,
+        evaluate=evaluate if tuning.episodes else None,
+    )
+    if result.interrupted:
+        console.print(f"stopped at step {result.step:,}; go on with: diffpolicy train --resume {folder}", highlight=False)
+    else:
+        console.print(f"trained {result.step:,} steps in {result.seconds / 60:.1f} min", highlight=False)
+        if result.best_score is not None:
+            console.print(f"best mean score on {tuning.episodes} tuning episodes: {result.best_score:.3f}", highlight=False)
+        console.print(f"evaluate: diffpolicy eval {folder / 'last'}", highlight=False)
+    return result
+
+
+def _parse(argv: list[str]) -> TrainArguments:
+    """Options override the experiment that the first words name, so that one is found first."""
+    name = argv[0] if argv and not argv[0].startswith("-") else None
+    resume = next((argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--resume"), None)
+    helping = any(word in ("-h", "--help") for word in argv)
+    if name:
+        experiment = load_config(name)
+    elif resume:
+        from diffpolicy.checkpoint import read_meta
+
+        experiment = read_meta(_last(Path(resume)))["experiment"]
+    elif helping:
+        experiment = ExperimentConfig()
+    else:
+        shipped = ", ".join(sorted(path.stem for path in configs_folder().glob("*.yaml")))
+        raise ConfigError(f"name an experiment: {shipped}, or the path of a YAML file")
+    default = TrainArguments(name=name, experiment=experiment)
+    arguments: TrainArguments = parse(TrainArguments, argv, prog="diffpolicy train", default=default)
+    checked = config_from_dict(config_to_dict(arguments.experiment), "command line")
+    return dataclasses.replace(arguments, experiment=checked)
+
+
+def _last(folder: Path) -> Path:
+    """The resumable checkpoint of a run, given the run's folder or the checkpoint's own."""
+    last = folder / "last"
+    return next((p for p in (last, last.with_name("last.previous")) if p.exists()), folder)

@@ -1,0 +1,282 @@
+"""What an experiment is: frozen dataclasses, checked against plain data from a YAML file and the command line.
+
+Every choice the project offers is a field here, with its default and its reason. Nothing else reads YAML, and a
+checkpoint's `config.json` is this same tree, so a run can be repeated from its own folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+
+from diffpolicy.errors import ConfigError
+
+_STRICT_KEYS = pydantic.ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class MLPConfig:
+    """A residual network with adaptive normalization over the flattened action sequence: the fast choice on a CPU."""
+
+    __pydantic_config__ = _STRICT_KEYS
+    name: Literal["mlp"] = "mlp"
+    width: int = 512
+    """Features of the residual stream."""
+    blocks: int = 3
+    expansion: int = 2
+    """Hidden features of a block, in multiples of the width."""
+    cond_width: int = 256
+    """Features of the embedding of time and observation that modulates every block."""
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class UNet1DConfig:
+    """The conditional U-Net over time of Chi et al. 2023: FiLM, group norm, Mish."""
+
+    __pydantic_config__ = _STRICT_KEYS
+    name: Literal["unet1d"] = "unet1d"
+    channels: tuple[int, ...] = (256, 512, 1024)
+    kernel_size: int = 5
+    groups: int = 8
+    time_width: int = 256
+
+
+Backbone = Annotated[MLPConfig | UNet1DConfig, pydantic.Field(discriminator="name")]
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """Rectified flow (Liu et al. 2022; Lipman et al. 2023): the network predicts noise minus data."""
+
+    __pydantic_config__ = _STRICT_KEYS
+    name: Literal["flow"] = "flow"
+    time_distribution: Literal["uniform", "logit_normal"] = "logit_normal"
+    """Where training looks along the path; logit-normal favours the middle (Esser et al. 2024)."""
+
+
+@dataclass(frozen=True)
+class DDPMConfig:
+    """Denoising diffusion (Ho et al. 2020) on a diffusers noise schedule."""
+
+    __pydantic_config__ = _STRICT_KEYS
+    name: Literal["ddpm"] = "ddpm"
+    prediction: Literal["epsilon", "v", "sample"] = "epsilon"
+    train_timesteps: int = 100
+    beta_schedule: Literal["squaredcos_cap_v2", "linear", "scaled_linear"] = "squaredcos_cap_v2"
+
+
+Objective = Annotated[FlowConfig | DDPMConfig, pydantic.Field(discriminator="name")]
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """p(x | y): what is observed, over which horizons, and how a sequence of actions is generated."""
+
+    __pydantic_config__ = _STRICT_KEYS
+    task: str = "pusht"
+    """Features and mirror: a name in `diffpolicy.tasks`, or `your.module:object`."""
+    observations: tuple[str, ...] = ("state",)
+    """The keys of y."""
+    obs_horizon: int = 2
+    """Observation steps in y."""
+    pred_horizon: int = 16
+    """Action steps in x."""
+    action_horizon: int = 8
+    """Action steps executed before looking again."""
+    backbone: Backbone = field(default_factory=MLPConfig)
+    objective: Objective = field(default_factory=FlowConfig)
+    sampler: Literal["euler", "ddpm", "ddim"] = "euler"
+    """`euler` belongs to `flow`; `ddpm` (stochastic) and `ddim` (deterministic) to `ddpm`."""
+    steps: int = 10
+    """Network evaluations for one sample, unless asked otherwise."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "obs_horizon", "pred_horizon", "action_horizon", "steps")
+        room = self.pred_horizon - self.obs_horizon + 1
+        if self.action_horizon > room:
+            raise ValueError(
+                f"action_horizon {self.action_horizon} does not fit: x[0] belongs to the oldest observation, so at "
+                f"most pred_horizon - obs_horizon + 1 = {room} actions lie ahead; lower it or raise pred_horizon"
+            )
+        fits = ("euler",) if self.objective.name == "flow" else ("ddpm", "ddim")
+        if self.sampler not in fits:
+            raise ValueError(f"sampler {self.sampler!r} cannot solve objective {self.objective.name!r}; use {fits}")
+        if isinstance(self.backbone, UNet1DConfig):
+            factor = 2 ** (len(self.backbone.channels) - 1)
+            if self.pred_horizon % factor:
+                raise ValueError(
+                    f"pred_horizon {self.pred_horizon} must be a multiple of {factor}: this U-Net halves it "
+                    f"{len(self.backbone.channels) - 1} times"
+                )
+        if not self.observations:
+            raise ValueError("observations is empty; name at least one key, such as 'state'")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which demonstrations, and what is done to them on the way into a batch."""
+
+    __pydantic_config__ = _STRICT_KEYS
+    path: str = "pusht"
+    """A folder, a zip, a URL or the name of a known set (`pusht` is the public human set)."""
+    max_episodes: int | None = None
+    """Train on so many episodes at most, drawn by the seed (the paper's recipe: 90)."""
+    validation_episodes: int = 4
+    """Episodes held out of training, to watch the loss on them."""
+    split_seed: int = 42
+    mirror: bool = True
+    """Show each window mirrored half of the time, where the task has a mirror."""
+    observation_noise: float = 0.01
+    """Standard deviation of the noise on features, in units of their half range."""
+    count_padding: bool = True
+    """Whether actions clamped at the end of an episode count in the loss."""
+
+    def __post_init__(self) -> None:
+        if self.observation_noise < 0:
+            raise ValueError(f"observation_noise is {self.observation_noise}; it is a standard deviation, 0 or more")
+        if self.validation_episodes < 0:
+            raise ValueError(f"validation_episodes is {self.validation_episodes}; 0 or more")
+        if self.max_episodes is not None:
+            _positive(self, "max_episodes")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The loop: how long, how fast, and when to look."""
+
+    __pydantic_config__ = _STRICT_KEYS
+    steps: int = 12_000
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    warmup_steps: int = 500
+    weight_decay: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+    gradient_clip: float = 1.0
+    """Largest norm of the gradient."""
+    ema_decay: float = 0.999
+    """Ceiling of the averaging; it rises to it as 1 - (1 + step)^-ema_power."""
+    ema_power: float = 0.75
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    """bfloat16 is autocast: weights stay float32. About three times as fast on recent CPUs and on GPUs."""
+    seed: int = 0
+    log_every: int = 50
+    validate_every: int = 1_000
+    evaluate_every: int = 0
+    """Steps between closed-loop evaluations on the tuning seeds; 0: only at the end."""
+    checkpoint_every: int = 1_000
+
+    def __post_init__(self) -> None:
+        _positive(self, "steps", "batch_size", "learning_rate", "gradient_clip", "log_every", "checkpoint_every")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """The world the policy is tried in while it trains."""
+
+    __pydantic_config__ = _STRICT_KEYS
+    env: str = "diffpolicy_envs:diffpolicy/PushT-v0"
+    """A Gymnasium id, `module:id` when a module must be imported to register it."""
+    env_kwargs: dict[str, Any] = field(default_factory=lambda: {"obs_type": "state"})
+    protocol: str | None = "gym_pusht"
+    """Passed to `reset` as options["protocol"]; none for environments that have no protocols."""
+    episodes: int = 50
+    seed: int = 500_000
+    """Tuning seeds: episode i starts from seed + i. Final scores use seeds from 100000."""
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """One experiment: data, policy, training and the world it is judged in."""
+
+    __pydantic_config__ = _STRICT_KEYS
+    description: str = ""
+    data: DataConfig = field(default_factory=DataConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+
+def _positive(config: Any, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) <= 0:
+            raise ValueError(f"{name} is {getattr(config, name)}; it must be positive")
+
+
+def config_from_dict(data: Any, source: str, cls: type = ExperimentConfig) -> Any:
+    """Check plain data against a config dataclass.
+
+    Args:
+        data: nested dicts and lists, as YAML and JSON give them; absent keys take their defaults.
+        source: where the data came from, for the message.
+        cls: the dataclass to build.
+
+    Raises:
+        ConfigError: one line that names the key, what was found, and the closest known key for a misspelt one.
+    """
+    if not isinstance(data, dict):
+        raise ConfigError(f"{source}: found {type(data).__name__} where a mapping of keys to values was expected")
+    try:
+        return pydantic.TypeAdapter(cls).validate_python(data)
+    except pydantic.ValidationError as error:
+        # An unknown key often causes the rest, so it goes first.
+        problems = sorted(error.errors(), key=lambda problem: problem["type"] != _UNKNOWN_KEY)
+        raise ConfigError(f"{source}: {_explain(problems[0])}") from None
+
+
+_UNKNOWN_KEY = "unexpected_keyword_argument"
+
+
+def _explain(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == _UNKNOWN_KEY:
+        close = difflib.get_close_matches(str(problem["loc"][-1]), _all_keys(), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "`diffpolicy train --help` lists the known ones"
+        return f"unknown key {where!r}; {hint}"
+    message = problem["msg"].removeprefix("Value error, ")
+    found = "" if problem["type"] == "value_error" else f" (found {problem['input']!r})"
+    return f"{where + ': ' if where else ''}{message[0].lower() + message[1:]}{found}"
+
+
+def _all_keys() -> list[str]:
+    classes = [c for c in globals().values() if isinstance(c, type) and dataclasses.is_dataclass(c)]
+    return sorted({f.name for c in classes for f in dataclasses.fields(c)})
+
+
+def config_to_dict(config: Any) -> dict[str, Any]:
+    """The plain data of a config: `config_from_dict` gives the same config back."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def configs_folder() -> Path:
+    """Where the shipped experiments lie: inside the package in a wheel, beside it in a checkout."""
+    inside = Path(__file__).parent / "configs"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "configs"
+
+
+def load_config(name_or_path: str) -> ExperimentConfig:
+    """Read an experiment from a shipped name (`pusht_state_mlp`) or the path of a YAML file.
+
+    Raises:
+        ConfigError: no such file or name (with the names there are), not YAML, or a key or value that does not fit.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        path = configs_folder() / f"{name_or_path}.yaml"
+    if not path.is_file():
+        names = sorted(p.stem for p in configs_folder().glob("*.yaml"))
+        close = difflib.get_close_matches(name_or_path, names, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"shipped: {', '.join(names)}"
+        raise ConfigError(f"no experiment {name_or_path!r}: give the path of a YAML file or a shipped name; {hint}")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    return config_from_dict({} if data is None else data, str(path))

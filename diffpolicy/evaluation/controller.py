@@ -1,0 +1,119 @@
+"""Receding-horizon execution: remember observations, plan, execute the first part of the plan, look again."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from diffpolicy.errors import ConfigError, ObservationError
+from diffpolicy.policy import DiffusionPolicy
+
+
+class Controller:
+    """One robot, one observation at a time: `controller.reset()`, then `action = controller(obs)` once per step.
+
+    A batched rollout runs many of these and makes their plans together, through `observe`, `needs_plan`, `history`,
+    `accept` and `act`; calling the controller does just that for one.
+
+    Args:
+        policy: what plans.
+        steps: network evaluations per plan; the policy's own number when None.
+        sampler: the policy's own when None.
+        action_horizon: actions executed before looking again; the policy's own when None.
+        delay: control steps between an observation and the first action that its plan decides; until then the previous
+            plan goes on. The first plan of an episode is waited for.
+        seed: the seed of the noise of all plans after a reset.
+
+    Raises:
+        ConfigError: the plan is too short for this horizon and delay.
+    """
+
+    def __init__(
+        self,
+        policy: DiffusionPolicy,
+        *,
+        steps: int | None = None,
+        sampler: str | None = None,
+        action_horizon: int | None = None,
+        delay: int = 0,
+        seed: int = 0,
+    ) -> None:
+        config = policy.config
+        self.policy, self.steps, self.sampler, self.seed = policy, steps, sampler, seed
+        self.action_horizon = config.action_horizon if action_horizon is None else action_horizon
+        self.delay = delay
+        room = config.pred_horizon - config.obs_horizon + 1
+        if self.action_horizon < 1 or delay < 0 or self.action_horizon + delay > room:
+            raise ConfigError(
+                f"action_horizon {self.action_horizon} with delay {delay} does not fit: a plan holds {room} actions from "
+                "the present on; choose action_horizon + delay within that, action_horizon at least 1, delay at least 0"
+            )
+        self.reset()
+
+    def reset(self, seed: int | None = None) -> None:
+        """Forget everything; noise starts again from the seed."""
+        self.seed = self.seed if seed is None else seed
+        self.generator = torch.Generator().manual_seed(self.seed)
+        self._seen: deque[Mapping[str, np.ndarray]] = deque(maxlen=self.policy.config.obs_horizon)
+        self._queue: deque[np.ndarray] = deque()
+
+    def __call__(self, obs: Mapping[str, np.ndarray] | np.ndarray) -> Float[np.ndarray, " action"]:
+        """The action for this step.
+
+        Raises:
+            ObservationError: the observation does not fit the policy.
+        """
+        self.observe(obs)
+        if self.needs_plan:
+            batch = {key: value[None] for key, value in self.history().items()}
+            x = self.policy.sample(batch, steps=self.steps, sampler=self.sampler, generator=[self.generator])
+            assert isinstance(x, torch.Tensor)
+            self.accept(x[0, 0].cpu().numpy())
+        return self.act()
+
+    def observe(self, obs: Mapping[str, np.ndarray] | np.ndarray) -> None:
+        """Remember an observation. The first after a reset fills the whole history."""
+        named = name_observation(obs, self.policy)
+        self._seen.extend([named] * (self._seen.maxlen or 1) if not self._seen else [named])
+
+    @property
+    def needs_plan(self) -> bool:
+        """Whether a plan must be made from the present observation."""
+        return len(self._queue) <= self.delay
+
+    def history(self) -> dict[str, np.ndarray]:
+        """y: (obs_horizon, *shape) by key."""
+        return {key: np.stack([seen[key] for seen in self._seen]) for key in self.policy.obs_shapes}
+
+    def accept(self, plan: Float[np.ndarray, "horizon action"]) -> None:
+        """Take up a plan made from the present observation, from where the actions still queued end."""
+        first = self.policy.config.obs_horizon - 1 + len(self._queue)
+        self._queue.extend(plan[first : first + self.action_horizon])
+
+    def act(self) -> Float[np.ndarray, " action"]:
+        """The next action of the plan."""
+        return self._queue.popleft()
+
+
+def name_observation(obs: Mapping[str, np.ndarray] | np.ndarray, policy: DiffusionPolicy) -> dict[str, np.ndarray]:
+    """An observation by the policy's keys: a bare array is the one key, and `agent_pos` is the first two of `state`."""
+    if not isinstance(obs, Mapping):
+        if len(policy.obs_shapes) > 1:
+            raise ObservationError(
+                f"the observation is a bare array, but this policy observes {', '.join(policy.obs_shapes)}; give a dict"
+            )
+        return {next(iter(policy.obs_shapes)): np.asarray(obs)}
+    named = {key: np.asarray(value) for key, value in obs.items()}
+    if "agent_pos" in policy.obs_shapes and "agent_pos" not in named and "state" in named:
+        named["agent_pos"] = named["state"][:2]
+    for key in policy.obs_shapes:
+        if key not in named:
+            raise ObservationError(
+                f"observation lacks {key!r}: this policy observes {', '.join(policy.obs_shapes)}; found "
+                f"{', '.join(map(str, named)) or 'nothing'}"
+            )
+    return named

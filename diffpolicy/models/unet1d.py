@@ -1,0 +1,84 @@
+"""The conditional U-Net over time of Chi et al., Diffusion Policy, RSS 2023 (section 3.1, appendix B).
+
+Time within the plan is the convolved axis; the embedding of the noise level and the observation enter every residual
+block by feature-wise scale and shift (FiLM, Perez et al. 2018).
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from diffpolicy.config import UNet1DConfig
+from diffpolicy.models.time_embedding import TimeEmbedding
+
+
+class UNet1D(nn.Module):
+    """`len(channels)` levels; each but the last halves the horizon, which must be divisible accordingly."""
+
+    def __init__(self, config: UNet1DConfig, *, horizon: int, action_dim: int, cond_dim: int) -> None:
+        super().__init__()
+        width, channels = config.time_width, config.channels
+        self.embed_time = nn.Sequential(
+            TimeEmbedding(width), nn.Linear(width, 4 * width), nn.Mish(), nn.Linear(4 * width, width)
+        )
+
+        def block(before: int, after: int) -> _ResidualBlock:
+            return _ResidualBlock(before, after, width + cond_dim, config.kernel_size, config.groups)
+
+        levels = list(pairwise((action_dim, *channels)))
+        self.down = nn.ModuleList()
+        for index, (before, after) in enumerate(levels):
+            last = index == len(levels) - 1
+            shrink = nn.Identity() if last else nn.Conv1d(after, after, 3, stride=2, padding=1)
+            self.down.append(nn.ModuleList([block(before, after), block(after, after), shrink]))
+        self.middle = nn.ModuleList([block(channels[-1], channels[-1]), block(channels[-1], channels[-1])])
+        self.up = nn.ModuleList()
+        for after, before in reversed(levels[1:]):
+            grow = nn.ConvTranspose1d(after, after, 4, stride=2, padding=1)
+            self.up.append(nn.ModuleList([block(2 * before, after), block(after, after), grow]))
+        self.output = nn.Sequential(
+            _conv_norm(channels[0], channels[0], config.kernel_size, config.groups),
+            nn.Conv1d(channels[0], action_dim, 1),
+        )
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch horizon action"],
+        t: Float[Tensor, " batch"],
+        cond: Float[Tensor, "batch cond"],
+    ) -> Float[Tensor, "batch horizon action"]:
+        c = torch.cat([self.embed_time(t), cond], dim=-1)
+        h = x.transpose(1, 2)
+        skips = []
+        for first, second, shrink in self.down:
+            h = second(first(h, c), c)
+            skips.append(h)
+            h = shrink(h)
+        for block in self.middle:
+            h = block(h, c)
+        for first, second, grow in self.up:
+            h = grow(second(first(torch.cat([h, skips.pop()], dim=1), c), c))
+        # The topmost skip stays unused, as in the published network.
+        return self.output(h).transpose(1, 2)
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, before: int, after: int, cond_dim: int, kernel_size: int, groups: int) -> None:
+        super().__init__()
+        self.first = _conv_norm(before, after, kernel_size, groups)
+        self.film = nn.Sequential(nn.Mish(), nn.Linear(cond_dim, 2 * after))
+        self.second = _conv_norm(after, after, kernel_size, groups)
+        self.skip = nn.Conv1d(before, after, 1) if before != after else nn.Identity()
+
+    def forward(self, h: Tensor, c: Tensor) -> Tensor:
+        scale, shift = self.film(c)[..., None].chunk(2, dim=1)
+        return self.second(torch.addcmul(shift, scale, self.first(h))) + self.skip(h)
+
+
+def _conv_norm(before: int, after: int, kernel_size: int, groups: int) -> nn.Sequential:
+    conv = nn.Conv1d(before, after, kernel_size, padding=kernel_size // 2)
+    return nn.Sequential(conv, nn.GroupNorm(groups, after), nn.Mish())

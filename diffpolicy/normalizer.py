@@ -1,0 +1,41 @@
+"""Linear maps between the units of the world and [-1, 1], kept with the weights so that neither travels alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Normalizer(nn.Module):
+    """Maps each number's demonstrated range [low, high] onto [-1, 1], key by key.
+
+    A number that never varied maps to 0, and back to its one value. Values outside the range map outside [-1, 1].
+
+    Args:
+        shapes: the shape of one step of each key.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        super().__init__()
+        self.keys = tuple(shapes)
+        for key, shape in shapes.items():
+            self.register_buffer(f"{key}_center", torch.zeros(shape))
+            self.register_buffer(f"{key}_half_range", torch.ones(shape))
+
+    def fit(self, key: str, values: Float[Tensor, "steps *shape"]) -> None:
+        """Take the range of `key` from recorded values."""
+        low, high = values.amin(dim=0), values.amax(dim=0)
+        half = (high - low) / 2
+        self.get_buffer(f"{key}_center").copy_((high + low) / 2)
+        self.get_buffer(f"{key}_half_range").copy_(torch.where(half > 1e-6, half, torch.ones_like(half)))
+
+    def normalize(self, key: str, values: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """World units to [-1, 1]; float32 whatever came in."""
+        return (values.float() - self.get_buffer(f"{key}_center")) / self.get_buffer(f"{key}_half_range")
+
+    def unnormalize(self, key: str, values: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """[-1, 1] to world units: the inverse of `normalize`."""
+        return values * self.get_buffer(f"{key}_half_range") + self.get_buffer(f"{key}_center")

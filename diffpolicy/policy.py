@@ -1,0 +1,206 @@
+"""The policy p(x | y): the one place where network, objective, sampler, task and normalizer meet.
+
+The one drawing of what horizon means, for obs_horizon 2, pred_horizon 8, action_horizon 4, deciding at step t:
+
+    step       t-1    t   t+1   t+2   t+3   t+4   t+5   t+6
+    y           o     o                                        obs_horizon observations, the last is the present
+    x          x[0]  x[1]  x[2]  x[3]  x[4]  x[5]  x[6]  x[7]  pred_horizon actions, x[0] belongs to the oldest
+    executed          *     *     *     *                      x[obs_horizon - 1 :][:action_horizon]; then look again
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NotRequired, TypedDict
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from diffpolicy.config import PolicyConfig
+from diffpolicy.diffusion import build_objective, noise_levels, sample
+from diffpolicy.errors import ObservationError
+from diffpolicy.models import VectorEncoder, build_backbone
+from diffpolicy.normalizer import Normalizer
+from diffpolicy.tasks import Observation, load_task
+
+Generators = torch.Generator | list[torch.Generator] | None
+
+
+class Batch(TypedDict):
+    """Training windows: obs (batch, obs_horizon, *shape) by key, action (batch, pred_horizon, action)."""
+
+    obs: Observation
+    action: Float[Tensor, "batch horizon action"]
+    mask: NotRequired[Bool[Tensor, "batch horizon"]]
+    """True where an action is left out of the loss."""
+
+
+class DiffusionPolicy(nn.Module):
+    """A conditional generative model of action sequences.
+
+    Args:
+        config: horizons, observation, network, objective, sampler.
+        obs_shapes: the shape of one step of each key in `config.observations`.
+        action_dim: numbers in one action.
+    """
+
+    def __init__(self, config: PolicyConfig, obs_shapes: Mapping[str, tuple[int, ...]], action_dim: int) -> None:
+        super().__init__()
+        self.config = config
+        self.obs_shapes = {key: tuple(obs_shapes[key]) for key in config.observations}
+        self.action_dim = action_dim
+        self.task = load_task(config.task)
+        self.objective = build_objective(config.objective)
+        probe = self.task.features({key: torch.zeros(1, *shape) for key, shape in self.obs_shapes.items()})
+        shapes = {key: tuple(value.shape[1:]) for key, value in probe.items()}
+        self.normalizer = Normalizer({**shapes, "action": (action_dim,)})
+        self.encoder = VectorEncoder(shapes, config.obs_horizon)
+        self.backbone = build_backbone(
+            config.backbone, horizon=config.pred_horizon, action_dim=action_dim, cond_dim=self.encoder.cond_dim
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return self.normalizer.action_center.device
+
+    @property
+    def executed(self) -> slice:
+        """The actions of x that the closed loop executes before it looks again."""
+        first = self.config.obs_horizon - 1
+        return slice(first, first + self.config.action_horizon)
+
+    def fit_normalizer(self, obs: Observation, action: Float[Tensor, "steps action"], *, mirror: bool) -> None:
+        """Take the ranges of features and actions from recorded steps, and from their mirror images if asked."""
+        views = [(obs, action)]
+        reflected = self.task.mirror(obs, action) if mirror else None
+        if reflected is not None:
+            views.append(reflected)
+        features = [self.task.features(o) for o, _ in views]
+        for key in features[0]:
+            self.normalizer.fit(key, torch.cat([f[key] for f in features]))
+        self.normalizer.fit("action", torch.cat([a for _, a in views]))
+
+    def loss(
+        self, batch: Batch, *, generator: torch.Generator | None = None, observation_noise: float = 0.0
+    ) -> Float[Tensor, ""]:
+        """The training loss: mean squared error of the network's output against the objective's target.
+
+        Args:
+            batch: observations and actions in the world's units, and the mask of actions to leave out.
+            generator: the source of times and noise.
+            observation_noise: standard deviation of the noise added to normalized features.
+        """
+        x0 = self.normalizer.normalize("action", batch["action"])
+        t = self.objective.times(len(x0), generator, x0.device)
+        noise = torch.randn(x0.shape, generator=generator, device=x0.device)
+        cond = self._encode(batch["obs"], generator, observation_noise)
+        output = self.backbone(self.objective.corrupt(x0, noise, t), t, cond)
+        error = (output.float() - self.objective.target(x0, noise, t)).square()
+        mask = batch.get("mask")
+        if mask is None:
+            return error.mean()
+        weight = (~mask)[..., None].float()
+        return (error * weight).sum() / (weight.sum() * self.action_dim).clamp(min=1)
+
+    # Training calls the module itself, so that wrappers (mixed precision, several processes) see the call.
+    forward = loss
+
+    @torch.no_grad()
+    def sample(
+        self,
+        obs: Mapping[str, Tensor | np.ndarray],
+        n: int = 1,
+        *,
+        steps: int | None = None,
+        sampler: str | None = None,
+        generator: Generators = None,
+        return_path: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Draw action sequences for each observation.
+
+        Args:
+            obs: (batch, obs_horizon, *shape) by key, in the world's units; arrays or tensors.
+            n: sequences per observation.
+            steps: network evaluations; the config's number when None.
+            sampler: the config's when None.
+            generator: the source of all noise: one, or one per row of the batch (then a row's result does not depend on
+                the other rows); torch's global one when None.
+            return_path: also return the solver's states.
+
+        Returns:
+            x of shape (batch, n, pred_horizon, action) in the world's units, within the demonstrated range. With
+            `return_path` also (frames, batch, n, pred_horizon, action): pure noise first, x last, in the world's units.
+
+        Raises:
+            ObservationError: a key is missing, a shape does not fit, or a number is not finite.
+            ValueError: steps or sampler are not possible for this policy.
+        """
+        observation = self._checked(obs)
+        rows = len(next(iter(observation.values())))
+        noise = _standard_normal((rows, n, self.config.pred_horizon, self.action_dim), generator, self.device)
+        was_training = self.training
+        self.eval()  # no dropout in a plan
+        try:
+            x, path = sample(
+                self.backbone,
+                self.objective,
+                self._encode(observation),
+                noise,
+                sampler=sampler or self.config.sampler,
+                steps=self.config.steps if steps is None else steps,
+                generator=generator,
+            )
+        finally:
+            self.train(was_training)
+        x = self.normalizer.unnormalize("action", x)
+        return (x, self.normalizer.unnormalize("action", path)) if return_path else x
+
+    def noise_levels(self, steps: int | None = None) -> Float[Tensor, " frames"]:
+        """The standard deviation of the noise in each frame of a path, in normalized units: 1 first, 0 last."""
+        return noise_levels(self.objective, self.config.steps if steps is None else steps)
+
+    def _encode(self, obs: Observation, generator: torch.Generator | None = None, noise: float = 0.0) -> Tensor:
+        features = {key: self.normalizer.normalize(key, v) for key, v in self.task.features(obs).items()}
+        if noise:
+            features = {
+                key: v + noise * torch.randn(v.shape, generator=generator, device=v.device) for key, v in features.items()
+            }
+        return self.encoder(features)
+
+    def _checked(self, obs: Mapping[str, Tensor | np.ndarray]) -> Observation:
+        checked: Observation = {}
+        for key, shape in self.obs_shapes.items():
+            if key not in obs:
+                raise ObservationError(
+                    f"observation lacks {key!r}: this policy observes {', '.join(self.obs_shapes)}; "
+                    f"found {', '.join(map(str, obs)) or 'nothing'}"
+                )
+            value = torch.as_tensor(obs[key], device=self.device)
+            expected = (self.config.obs_horizon, *shape)
+            if tuple(value.shape[1:]) != expected or not len(value):
+                wanted = ", ".join(map(str, ("batch", *expected)))
+                raise ObservationError(f"observation {key!r} has shape {tuple(value.shape)}; expected ({wanted})")
+            if not torch.isfinite(value).all():
+                raise ObservationError(f"observation {key!r} holds NaN or infinity; a sensor failed, so no plan is made")
+            checked[key] = value
+        if len({len(value) for value in checked.values()}) > 1:
+            sizes = ", ".join(f"{key}: {len(value)}" for key, value in checked.items())
+            raise ObservationError(f"observations differ in batch size ({sizes})")
+        return checked
+
+    def extra_repr(self) -> str:
+        size = sum(math.prod(p.shape) for p in self.parameters())
+        return f"{size / 1e6:.2f}M parameters, x ({self.config.pred_horizon}, {self.action_dim})"
+
+
+def _standard_normal(shape: tuple[int, ...], generator: Generators, device: torch.device) -> Tensor:
+    if isinstance(generator, list):
+        if len(generator) != shape[0]:
+            raise ValueError(f"{len(generator)} generators for {shape[0]} observations; give one, or one per row")
+        return torch.stack([torch.randn(shape[1:], generator=g, device=g.device) for g in generator]).to(device)
+    if generator is None:
+        return torch.randn(shape, device=device)
+    return torch.randn(shape, generator=generator, device=generator.device).to(device)

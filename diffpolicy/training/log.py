@@ -1,0 +1,102 @@
+"""The record of a run: a progress bar for people, `log.jsonl` for everything else, TensorBoard when it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from diffpolicy.config import TrainingConfig
+from diffpolicy.errors import ConfigError
+
+
+class RunLog:
+    """Writes one line of JSON per logged step. A context manager: the progress bar lives inside it."""
+
+    def __init__(self, folder: Path, settings: TrainingConfig, *, first_step: int, enabled: bool) -> None:
+        self.settings, self.enabled = settings, enabled
+        self.latest: dict[str, Any] = {}
+        """The newest value of every quantity."""
+        self._step, self._seconds = first_step, None
+        self._progress = Progress(
+            TextColumn("[bold]train"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+            TimeRemainingColumn(),
+            disable=not enabled,
+        )
+        self._task = self._progress.add_task("train", total=settings.steps, completed=first_step, status="")
+        self._boards: Any = None
+        if not enabled:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / "log.jsonl"
+        self._forget_after(first_step)
+        if importlib.util.find_spec("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._boards = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+
+    def __enter__(self) -> RunLog:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+        if self._boards:
+            self._boards.close()
+
+    def training(self, step: int, loss_sum: Tensor, learning_rate: float, seconds: float) -> None:
+        """Record the mean loss since the last call and set the sum back to zero."""
+        if self._seconds is None:
+            self._seconds = 0.0 if self._step == 0 else seconds  # a resumed run's first rate would count old seconds
+        steps = step - self._step
+        loss = float(loss_sum) / steps
+        rate = steps * self.settings.batch_size / max(seconds - self._seconds, 1e-9)
+        loss_sum.zero_()
+        self._step, self._seconds = step, seconds
+        self.event(step, loss=loss, learning_rate=learning_rate, samples_per_s=round(rate, 1), seconds=seconds)
+        self._show(step)
+        if not math.isfinite(loss):
+            raise ConfigError(f"the loss is {loss} at step {step}: training diverged; lower training.learning_rate")
+
+    def event(self, step: int, **values: float | int | str) -> None:
+        """Record quantities at a step."""
+        if not self.enabled:
+            return
+        self.latest |= values
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        for name, value in values.items():
+            if self._boards and isinstance(value, (int, float)):
+                self._boards.add_scalar(name, value, step)
+        self._show(step)
+
+    def _show(self, step: int) -> None:
+        parts = [f"loss {self.latest['loss']:.4f}"] if "loss" in self.latest else []
+        if "samples_per_s" in self.latest:
+            parts.append(f"{self.latest['samples_per_s']:,.0f} samples/s")
+        if "mean_score" in self.latest:
+            parts.append(f"score {self.latest['mean_score']:.3f}")
+        self._progress.update(self._task, completed=step, status="  ".join(parts))
+
+    def _forget_after(self, step: int) -> None:
+        """Drop the lines of steps that a resumed run is about to repeat, and a line cut off by a crash."""
+        if not self._path.exists():
+            return
+        kept = []
+        for line in self._path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if entry["step"] <= step:
+                kept.append(line)
+                self.latest |= {k: v for k, v in entry.items() if k != "step"}
+        self._path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")

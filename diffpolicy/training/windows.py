@@ -1,0 +1,137 @@
+"""Windows over episodes: all demonstrations as a few tensors, and a batch as one gather.
+
+No worker processes and no Python per sample: a two-dimensional task fits in memory many times over, on the device too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffpolicy_demos import Store
+from jaxtyping import Int
+from torch import Tensor
+
+from diffpolicy.config import DataConfig
+from diffpolicy.errors import ConfigError
+from diffpolicy.policy import Batch
+
+
+@dataclass(frozen=True)
+class Windows:
+    """One window per recorded step t of the chosen episodes.
+
+    Observations are those of steps t - obs_horizon + 1 .. t, actions those of t - obs_horizon + 1 .. t - obs_horizon +
+    pred_horizon, clamped to the episode. `mask` in a batch marks the clamped actions.
+    """
+
+    obs: dict[str, Tensor]
+    action: Tensor
+    steps: Int[Tensor, " windows"]
+    """The recorded step of each window."""
+    first: Int[Tensor, " windows"]
+    last: Int[Tensor, " windows"]
+    """First and last recorded step of the window's episode."""
+    obs_horizon: int
+    pred_horizon: int
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def batch(self, index: Int[Tensor, " batch"]) -> Batch:
+        """Gather the windows of these numbers."""
+        start = self.steps[index, None] - self.obs_horizon + 1
+        first, last = self.first[index, None], self.last[index, None]
+        seen = start + torch.arange(self.obs_horizon, device=start.device)
+        acted = start + torch.arange(self.pred_horizon, device=start.device)
+        seen = torch.minimum(torch.maximum(seen, first), last)
+        clamped = torch.minimum(torch.maximum(acted, first), last)
+        obs = {key: value[seen] for key, value in self.obs.items()}
+        return Batch(obs=obs, action=self.action[clamped], mask=clamped != acted)
+
+    def to(self, device: torch.device | str) -> Windows:
+        """The same windows on another device."""
+        obs = {key: value.to(device) for key, value in self.obs.items()}
+        tensors = (tensor.to(device) for tensor in (self.action, self.steps, self.first, self.last))
+        return Windows(obs, *tensors, obs_horizon=self.obs_horizon, pred_horizon=self.pred_horizon)
+
+
+def make_windows(
+    obs: dict[str, np.ndarray | Tensor],
+    action: np.ndarray | Tensor,
+    episode_ends: np.ndarray,
+    *,
+    episodes: np.ndarray | None = None,
+    obs_horizon: int,
+    pred_horizon: int,
+) -> Windows:
+    """Lay windows over recorded arrays.
+
+    Args:
+        obs: (steps, *shape) by key; all recorded steps, of which windows use those of `episodes`.
+        action: (steps, action).
+        episode_ends: one past each episode's last step.
+        episodes: the numbers of the episodes to use; None: all.
+        obs_horizon: observation steps of a window.
+        pred_horizon: action steps of a window.
+    """
+    starts = np.concatenate([[0], episode_ends[:-1]])
+    chosen = np.arange(len(episode_ends)) if episodes is None else np.sort(episodes)
+    lengths = (episode_ends - starts)[chosen]
+    steps = [np.arange(starts[i], episode_ends[i]) for i in chosen]
+    return Windows(
+        obs={key: torch.as_tensor(value) for key, value in obs.items()},
+        action=torch.as_tensor(action),
+        steps=torch.as_tensor(np.concatenate(steps) if steps else np.zeros(0, dtype=np.int64)),
+        first=torch.as_tensor(np.repeat(starts[chosen], lengths)),
+        last=torch.as_tensor(np.repeat(episode_ends[chosen] - 1, lengths)),
+        obs_horizon=obs_horizon,
+        pred_horizon=pred_horizon,
+    )
+
+
+def split_episodes(n_episodes: int, config: DataConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the training and of the held-out episodes, by the config's seed.
+
+    Raises:
+        ConfigError: nothing would be left to train on.
+    """
+    order = np.random.default_rng(config.split_seed).permutation(n_episodes)
+    held_out, rest = order[: config.validation_episodes], order[config.validation_episodes :]
+    if not len(rest):
+        raise ConfigError(
+            f"data.validation_episodes is {config.validation_episodes}, but the store has {n_episodes} episodes: none is "
+            "left to train on; lower it"
+        )
+    return np.sort(rest[: config.max_episodes]), np.sort(held_out)
+
+
+def load_windows(
+    store: Store, config: DataConfig, observations: tuple[str, ...], *, obs_horizon: int, pred_horizon: int
+) -> tuple[Windows, Windows]:
+    """Read the keys a policy needs into memory, checked, and lay training and held-out windows over them.
+
+    Raises:
+        ConfigError: the store lacks an observation the policy asks for, or has too few episodes.
+        StoreError: a value is not finite.
+    """
+    missing = [key for key in observations if key not in store.keys]
+    if missing:
+        raise ConfigError(
+            f"policy.observations: {store.path} has no {', '.join(map(repr, missing))}; it has {', '.join(store.keys)}"
+        )
+    train, held_out = split_episodes(store.n_episodes, config)
+    store.check_values((*observations, "action"))
+    obs = {key: _tensor(store.read(key, 0, store.n_steps)) for key in observations}
+    action = _tensor(store.read("action", 0, store.n_steps))
+    both = (
+        make_windows(obs, action, store.episode_ends, episodes=episodes, obs_horizon=obs_horizon, pred_horizon=pred_horizon)
+        for episodes in (train, held_out)
+    )
+    train_windows, held_out_windows = both
+    return train_windows, held_out_windows
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values if values.dtype == np.uint8 else values.astype(np.float32))
