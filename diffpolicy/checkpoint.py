@@ -81,8 +81,8 @@ def save_checkpoint(
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    shutil.rmtree(previous, ignore_errors=True)
     if folder.exists():
+        shutil.rmtree(previous, ignore_errors=True)
         folder.rename(previous)  # a crash between these two lines leaves `previous`, which reading falls back to
     partial.rename(folder)
     shutil.rmtree(previous, ignore_errors=True)
@@ -105,7 +105,9 @@ def load_checkpoint(folder: Path, device: str | torch.device = "cpu") -> tuple[D
     meta = read_meta(folder)
     experiment = meta["experiment"]
     try:
-        policy = DiffusionPolicy(experiment.policy, {k: tuple(v) for k, v in meta["obs_shapes"].items()}, meta["action_dim"])
+        policy = DiffusionPolicy(
+            experiment.policy, {k: tuple(v) for k, v in meta["obs_shapes"].items()}, meta["action_dim"]
+        )
         weights = load_file(folder / WEIGHTS)
         policy.load_state_dict({name: value.float() for name, value in weights.items()})
     except (SafetensorError, RuntimeError, ConfigError) as error:
@@ -138,7 +140,7 @@ def find_checkpoint(name_or_folder: str | Path) -> Path:
     given = Path(name_or_folder)
     released = Path(__file__).parent / "pretrained"
     for folder in (given, given / "best", given / "last", released / str(name_or_folder)):
-        for candidate in (folder, folder.with_name(folder.name + ".previous")):
+        for candidate in (folder, folder.parent / f"{folder.name}.previous"):
             if (candidate / CONFIG).is_file() or (candidate / WEIGHTS).is_file():
                 return candidate
     if given.exists():

@@ -33,8 +33,14 @@ class MLPConfig:
     expansion: int = 2
     """Hidden features of a block, in multiples of the width."""
     cond_width: int = 256
-    """Features of the embedding of time and observation that modulates every block."""
+    """Features of the embedding of time and observation that modulates every block; even."""
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _positive(self, "width", "blocks", "expansion", "cond_width")
+        _shares(self, "dropout")
+        if self.cond_width % 2:
+            raise ValueError(f"cond_width is {self.cond_width}; it must be even: half of the time's features are sines")
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,15 @@ class UNet1DConfig:
     kernel_size: int = 5
     groups: int = 8
     time_width: int = 256
+
+    def __post_init__(self) -> None:
+        _positive(self, "kernel_size", "groups", "time_width")
+        if not self.channels or any(c <= 0 or c % self.groups for c in self.channels):
+            raise ValueError(f"channels is {self.channels}; give one or more, multiples of groups ({self.groups})")
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size is {self.kernel_size}; it must be odd, or a convolution changes the horizon")
+        if self.time_width % 2:
+            raise ValueError(f"time_width is {self.time_width}; it must be even: half of the time's features are sines")
 
 
 Backbone = Annotated[MLPConfig | UNet1DConfig, pydantic.Field(discriminator="name")]
@@ -71,6 +86,9 @@ class DDPMConfig:
     prediction: Literal["epsilon", "v", "sample"] = "epsilon"
     train_timesteps: int = 100
     beta_schedule: Literal["squaredcos_cap_v2", "linear", "scaled_linear"] = "squaredcos_cap_v2"
+
+    def __post_init__(self) -> None:
+        _positive(self, "train_timesteps")
 
 
 Objective = Annotated[FlowConfig | DDPMConfig, pydantic.Field(discriminator="name")]
@@ -108,7 +126,10 @@ class PolicyConfig:
             )
         fits = ("euler",) if self.objective.name == "flow" else ("ddpm", "ddim")
         if self.sampler not in fits:
-            raise ValueError(f"sampler {self.sampler!r} cannot solve objective {self.objective.name!r}; use {fits}")
+            objective, choice = self.objective.name, " or ".join(fits)
+            raise ValueError(f"sampler {self.sampler!r} cannot solve objective {objective!r}; use {choice}")
+        if isinstance(self.objective, DDPMConfig) and self.steps > self.objective.train_timesteps:
+            raise ValueError(f"steps {self.steps} exceeds objective.train_timesteps {self.objective.train_timesteps}")
         if isinstance(self.backbone, UNet1DConfig):
             factor = 2 ** (len(self.backbone.channels) - 1)
             if self.pred_horizon % factor:
@@ -140,10 +161,7 @@ class DataConfig:
     """Whether actions clamped at the end of an episode count in the loss."""
 
     def __post_init__(self) -> None:
-        if self.observation_noise < 0:
-            raise ValueError(f"observation_noise is {self.observation_noise}; it is a standard deviation, 0 or more")
-        if self.validation_episodes < 0:
-            raise ValueError(f"validation_episodes is {self.validation_episodes}; 0 or more")
+        _not_negative(self, "observation_noise", "validation_episodes")
         if self.max_episodes is not None:
             _positive(self, "max_episodes")
 
@@ -174,7 +192,10 @@ class TrainingConfig:
     checkpoint_every: int = 1_000
 
     def __post_init__(self) -> None:
-        _positive(self, "steps", "batch_size", "learning_rate", "gradient_clip", "log_every", "checkpoint_every")
+        _positive(self, "steps", "batch_size", "learning_rate", "gradient_clip")
+        _positive(self, "log_every", "validate_every", "checkpoint_every")
+        _not_negative(self, "warmup_steps", "weight_decay", "ema_power", "evaluate_every")
+        _shares(self, "betas", "ema_decay")
 
 
 @dataclass(frozen=True)
@@ -191,6 +212,9 @@ class EvaluationConfig:
     seed: int = 500_000
     """Tuning seeds: episode i starts from seed + i. Final scores use seeds from 100000."""
 
+    def __post_init__(self) -> None:
+        _not_negative(self, "episodes", "seed")
+
 
 @dataclass(frozen=True)
 class ExperimentConfig:
@@ -206,8 +230,21 @@ class ExperimentConfig:
 
 def _positive(config: Any, *names: str) -> None:
     for name in names:
-        if getattr(config, name) <= 0:
+        if not getattr(config, name) > 0:  # so put, NaN is refused too
             raise ValueError(f"{name} is {getattr(config, name)}; it must be positive")
+
+
+def _not_negative(config: Any, *names: str) -> None:
+    for name in names:
+        if not getattr(config, name) >= 0:
+            raise ValueError(f"{name} is {getattr(config, name)}; it must be 0 or more")
+
+
+def _shares(config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if not all(0 <= share < 1 for share in (value if isinstance(value, tuple) else (value,))):
+            raise ValueError(f"{name} is {value}; it must be at least 0 and less than 1")
 
 
 def config_from_dict(data: Any, source: str, cls: type = ExperimentConfig) -> Any:
@@ -235,19 +272,25 @@ _UNKNOWN_KEY = "unexpected_keyword_argument"
 
 
 def _explain(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
+    kinds = {getattr(cls, "name", None) for cls in _classes()}  # pydantic's place holds them, the user's file does not
+    where = ".".join(str(part) for part in problem["loc"] if part not in kinds)
     if problem["type"] == _UNKNOWN_KEY:
         close = difflib.get_close_matches(str(problem["loc"][-1]), _all_keys(), n=1)
         hint = f"did you mean {close[0]!r}?" if close else "`diffpolicy train --help` lists the known ones"
         return f"unknown key {where!r}; {hint}"
+    if problem["type"] == "union_tag_not_found":
+        return f"{where}: `name` is missing, which says of what kind it is; `diffpolicy train --help` lists the kinds"
     message = problem["msg"].removeprefix("Value error, ")
     found = "" if problem["type"] == "value_error" else f" (found {problem['input']!r})"
     return f"{where + ': ' if where else ''}{message[0].lower() + message[1:]}{found}"
 
 
+def _classes() -> list[Any]:
+    return [c for c in globals().values() if isinstance(c, type) and dataclasses.is_dataclass(c)]
+
+
 def _all_keys() -> list[str]:
-    classes = [c for c in globals().values() if isinstance(c, type) and dataclasses.is_dataclass(c)]
-    return sorted({f.name for c in classes for f in dataclasses.fields(c)})
+    return sorted({f.name for c in _classes() for f in dataclasses.fields(c)})
 
 
 def config_to_dict(config: Any) -> dict[str, Any]:

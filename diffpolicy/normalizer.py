@@ -30,12 +30,14 @@ class Normalizer(nn.Module):
         low, high = values.amin(dim=0), values.amax(dim=0)
         half = (high - low) / 2
         self.get_buffer(f"{key}_center").copy_((high + low) / 2)
-        self.get_buffer(f"{key}_half_range").copy_(torch.where(half > 1e-6, half, torch.ones_like(half)))
+        self.get_buffer(f"{key}_half_range").copy_(torch.where(half > 1e-6, half, torch.zeros_like(half)))
 
     def normalize(self, key: str, values: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         """World units to [-1, 1]; float32 whatever came in."""
-        return (values.float() - self.get_buffer(f"{key}_center")) / self.get_buffer(f"{key}_half_range")
+        half = self.get_buffer(f"{key}_half_range")
+        # A number that never varied has no range to divide by, and what is generated for it must not move it.
+        return (values.float() - self.get_buffer(f"{key}_center")) / torch.where(half > 0, half, torch.ones_like(half))
 
     def unnormalize(self, key: str, values: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """[-1, 1] to world units: the inverse of `normalize`."""
+        """[-1, 1] to world units: the inverse of `normalize` within the demonstrated range."""
         return values * self.get_buffer(f"{key}_half_range") + self.get_buffer(f"{key}_center")

@@ -64,7 +64,7 @@ class DiffusionPolicy(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.normalizer.action_center.device
+        return self.normalizer.get_buffer("action_center").device
 
     @property
     def executed(self) -> slice:
@@ -136,7 +136,8 @@ class DiffusionPolicy(nn.Module):
 
         Raises:
             ObservationError: a key is missing, a shape does not fit, or a number is not finite.
-            ValueError: steps or sampler are not possible for this policy.
+            ConfigError: steps or sampler are not possible for this policy.
+            ValueError: a list of generators is not one per row.
         """
         observation = self._checked(obs)
         rows = len(next(iter(observation.values())))
@@ -166,7 +167,8 @@ class DiffusionPolicy(nn.Module):
         features = {key: self.normalizer.normalize(key, v) for key, v in self.task.features(obs).items()}
         if noise:
             features = {
-                key: v + noise * torch.randn(v.shape, generator=generator, device=v.device) for key, v in features.items()
+                key: v + noise * torch.randn(v.shape, generator=generator, device=v.device)
+                for key, v in features.items()
             }
         return self.encoder(features)
 
@@ -178,13 +180,17 @@ class DiffusionPolicy(nn.Module):
                     f"observation lacks {key!r}: this policy observes {', '.join(self.obs_shapes)}; "
                     f"found {', '.join(map(str, obs)) or 'nothing'}"
                 )
-            value = torch.as_tensor(obs[key], device=self.device)
+            value = torch.as_tensor(obs[key])
+            # Features are made in single precision, as in training; not every device has double.
+            value = (value if value.dtype == torch.uint8 else value.float()).to(self.device)
             expected = (self.config.obs_horizon, *shape)
             if tuple(value.shape[1:]) != expected or not len(value):
                 wanted = ", ".join(map(str, ("batch", *expected)))
                 raise ObservationError(f"observation {key!r} has shape {tuple(value.shape)}; expected ({wanted})")
             if not torch.isfinite(value).all():
-                raise ObservationError(f"observation {key!r} holds NaN or infinity; a sensor failed, so no plan is made")
+                raise ObservationError(
+                    f"observation {key!r} holds NaN or infinity; a sensor failed, so no plan is made"
+                )
             checked[key] = value
         if len({len(value) for value in checked.values()}) > 1:
             sizes = ", ".join(f"{key}: {len(value)}" for key, value in checked.items())

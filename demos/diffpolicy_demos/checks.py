@@ -221,7 +221,9 @@ def episode_of(ends: Int[np.ndarray, " episodes"], step: int) -> tuple[int, int]
     return episode, step - (int(ends[episode - 1]) if episode else 0)
 
 
-def as_pixels(place: str, values: Shaped[np.ndarray, "steps height width 3"]) -> UInt8[np.ndarray, "steps height width 3"]:
+def as_pixels(
+    place: str, values: Shaped[np.ndarray, "steps height width 3"]
+) -> UInt8[np.ndarray, "steps height width 3"]:
     """Images as uint8, whatever numbers they were stored as; the published set keeps 0 to 255 in float32.
 
     Raises:

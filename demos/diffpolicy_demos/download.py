@@ -37,8 +37,12 @@ class ArrayRecord:
 
 
 PUBLISHED = {
-    "data/state": ArrayRecord((25650, 5), "float32", "dcdc539bfdba9fc01cba8d2fe91cc580539ec046a88b0ffbe91be5511948d4dc"),
-    "data/action": ArrayRecord((25650, 2), "float32", "6691b085749144b8db1aede97a80fb380afd08953fcd03660b441d0ffe9d6a8f"),
+    "data/state": ArrayRecord(
+        (25650, 5), "float32", "dcdc539bfdba9fc01cba8d2fe91cc580539ec046a88b0ffbe91be5511948d4dc"
+    ),
+    "data/action": ArrayRecord(
+        (25650, 2), "float32", "6691b085749144b8db1aede97a80fb380afd08953fcd03660b441d0ffe9d6a8f"
+    ),
     "data/keypoint": ArrayRecord(
         (25650, 9, 2), "float32", "2419980734c1d41050f8fbf7513031e6e784168bafbe42bcec81fdebe44c6611"
     ),
@@ -48,7 +52,9 @@ PUBLISHED = {
     "data/img": ArrayRecord(
         (25650, 96, 96, 3), "float32", "3f7650895d1a500d7162b10475df689731f4fece2b15eaf7d913a560c2a0783d"
     ),
-    "meta/episode_ends": ArrayRecord((206,), "int64", "82db02e667c59a83fedb211ab9b84182591b75009df1385210d5235197f93d72"),
+    "meta/episode_ends": ArrayRecord(
+        (206,), "int64", "82db02e667c59a83fedb211ab9b84182591b75009df1385210d5235197f93d72"
+    ),
 }
 
 
@@ -84,7 +90,9 @@ def download(
         try:
             verify(target, expected, progress)
         except StoreError as error:
-            raise StoreError(f"{error}; what is in place differs from the published set: fetch anew with --force") from error
+            raise StoreError(
+                f"{error}; what is in place differs from the published set: fetch anew with --force"
+            ) from error
         return target, False
     with _clear_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -89,7 +89,9 @@ def open_root(place: str | Path, mode: Mode) -> zarr.Group:
         StoreError: It is no zarr group, or cannot be written where `mode` asks for that.
     """
     if mode == "a" and not (isinstance(place, Path) and place.is_dir()):
-        raise StoreError(f"{place}: only a folder can be appended to; zips and URLs are read only, so unpack a copy first")
+        raise StoreError(
+            f"{place}: only a folder can be appended to; zips and URLs are read only, so unpack a copy first"
+        )
     if isinstance(place, str):
         return _open_url(place)
     if place.is_file():
@@ -115,13 +117,21 @@ def _open_zip(path: Path) -> zarr.Group:
     if not zipfile.is_zipfile(path):
         raise StoreError(f"{path}: a file, but not a zip; expected a zarr folder or a .zip of one")
     with zipfile.ZipFile(path) as archive:
-        folders = sorted({name.rpartition("/")[0] for name in archive.namelist() if name.rpartition("/")[2] in _ROOT_FILES})
+        folders = sorted(
+            {name.rpartition("/")[0] for name in archive.namelist() if name.rpartition("/")[2] in _ROOT_FILES}
+        )
     # Groups and arrays inside a store have metadata files of their own: only folders below no other such one are roots.
-    roots = [f for f in folders if not any(other != f and (not other or f.startswith(other + "/")) for other in folders)]
+    roots = [
+        f for f in folders if not any(other != f and (not other or f.startswith(other + "/")) for other in folders)
+    ]
     if not roots:
-        raise StoreError(f"{path}: the zip holds no zarr ({' or '.join(_ROOT_FILES)} not found); expected a zip of a store")
+        raise StoreError(
+            f"{path}: the zip holds no zarr ({' or '.join(_ROOT_FILES)} not found); expected a zip of a store"
+        )
     if len(roots) > 1:
-        raise StoreError(f"{path}: the zip holds {len(roots)} stores ({', '.join(roots)}); unpack it and open one of them")
+        raise StoreError(
+            f"{path}: the zip holds {len(roots)} stores ({', '.join(roots)}); unpack it and open one of them"
+        )
     return _open_group(ZipStore(path, mode="r"), str(path), roots[0], "r")
 
 

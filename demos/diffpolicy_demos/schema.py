@@ -55,7 +55,9 @@ def create_array(
         compressor = numcodecs.Blosc(cname="zstd", clevel=5, shuffle=numcodecs.Blosc.BITSHUFFLE)
     else:
         compressor = BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle")
-    return group.create_array(name, shape=(0, *step_shape), chunks=(steps, *step_shape), dtype=dtype, compressors=compressor)
+    return group.create_array(
+        name, shape=(0, *step_shape), chunks=(steps, *step_shape), dtype=dtype, compressors=compressor
+    )
 
 
 def create_layout(root: zarr.Group) -> None:

@@ -124,7 +124,9 @@ class Store:
         if key == "agent_pos" and key not in self._stored and key in self.keys:
             return np.asarray(self["state"][start:stop, :2])
         values = np.asarray(self[key][start:stop])
-        return checks.as_pixels(f"{self.path}: 'pixels', steps {start} to {stop}", values) if key == "pixels" else values
+        return (
+            checks.as_pixels(f"{self.path}: 'pixels', steps {start} to {stop}", values) if key == "pixels" else values
+        )
 
     def episode(self, index: int, keys: Iterable[str] | None = None) -> dict[str, Shaped[np.ndarray, "steps ..."]]:
         """Reads one episode.
@@ -249,8 +251,12 @@ def create_store(
     if zarr_format not in (2, 3):
         raise StoreError(f"{folder}: zarr format {zarr_format!r} asked for; expected 2 or 3")
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise StoreError(f"{folder}: exists already; open_store(path, mode='a') appends to a store, or choose another path")
-    specs = {STORED_NAMES.get(key, key): (tuple(shape), np.dtype(dtype)) for key, (shape, dtype) in (arrays or {}).items()}
+        raise StoreError(
+            f"{folder}: exists already; open_store(path, mode='a') appends to a store, or choose another path"
+        )
+    specs = {
+        STORED_NAMES.get(key, key): (tuple(shape), np.dtype(dtype)) for key, (shape, dtype) in (arrays or {}).items()
+    }
     for name, (_, dtype) in specs.items():
         if dtype.kind not in "biuf":
             raise StoreError(f"{folder}: {name!r} was given dtype {dtype}; expected numbers (bool, int, uint or float)")

@@ -39,6 +39,8 @@ def run(argv: list[str]) -> None:
     from diffpolicy.commands import train, visualize
 
     arguments: DemoArguments = parse(DemoArguments, argv, prog="diffpolicy demo")
+    if arguments.episodes < 1:
+        raise ConfigError(f"--episodes is {arguments.episodes}; at least 1 must be scored")
     config = load_config(arguments.config)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=arguments.demos))
     folder = _fresh(arguments.out)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from diffpolicy.commands.arguments import chosen_device, parse
+from diffpolicy.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,10 @@ def run(argv: list[str]) -> None:
     arguments: EvalArguments = parse(EvalArguments, argv, prog="diffpolicy eval")
     name = "-".join(part for part in Path(arguments.checkpoint).parts if part not in ("/", ".", "..", "runs"))
     folder = arguments.out or Path("runs") / f"eval-{name}"
-    films = {arguments.seed + i: folder / f"episode_{i:03d}.mp4" for i in arguments.film if i < arguments.episodes}
+    absent = [i for i in arguments.film if not 0 <= i < arguments.episodes]
+    if absent:
+        raise ConfigError(f"--film {absent[0]}: no such episode; they are numbered 0 to {arguments.episodes - 1}")
+    films = {arguments.seed + i: folder / f"episode_{i:03d}.mp4" for i in arguments.film}
     start(
         arguments.checkpoint,
         folder,

@@ -38,7 +38,7 @@ class TrainArguments:
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     resume: Path | None = None
-    """A run's folder, to continue it."""
+    """A run's folder (or the `last` in it), to continue it."""
     init_from: str | None = None
     """A checkpoint whose weights and normalizer a new run starts from."""
     experiment: Annotated[ExperimentConfig, tyro.conf.arg(name="")] = field(default_factory=ExperimentConfig)
@@ -47,9 +47,10 @@ class TrainArguments:
 def run(argv: list[str]) -> None:
     """Parse and train."""
     arguments = _parse(argv)
+    resumed = arguments.resume and (arguments.resume.parent if arguments.resume.name == "last" else arguments.resume)
     result = start(
         arguments.experiment,
-        arguments.out or arguments.resume or Path("runs") / Path(arguments.name or "run").stem,
+        arguments.out or resumed or Path("runs") / Path(arguments.name or "run").stem,
         device=arguments.device,
         resume=arguments.resume,
         init_from=arguments.init_from,
@@ -69,14 +70,14 @@ def start(
     """Train into a folder and say what came of it. Returns the `TrainingResult`."""
     from diffpolicy.evaluation.evaluate import settings_of
     from diffpolicy.evaluation.metrics import summarize
-    from diffpolicy.evaluation.rollout import rollout
+    from diffpolicy.evaluation.rollout import check_world, rollout
     from diffpolicy.policy import DiffusionPolicy
     from diffpolicy.training.loop import train
     from diffpolicy.training.windows import load_windows
 
     console = Console()
     device = chosen_device(device)
-    if resume is None and (folder / "last").exists():
+    if resume is None and any((folder / name).exists() for name in ("last", "last.previous")):
         raise ConfigError(f"{folder} holds a run already; continue it with --resume {folder}, or choose another --out")
     store = open_store(config.data.path)
     train_windows, held_out = load_windows(
@@ -86,9 +87,12 @@ def start(
         obs_horizon=config.policy.obs_horizon,
         pred_horizon=config.policy.pred_horizon,
     )
+    tuning = config.evaluation
+    if tuning.episodes:
+        shapes = {key: tuple(value.shape[1:]) for key, value in train_windows.obs.items()}
+        check_world(settings_of(config), shapes, train_windows.action.shape[-1], tuning.seed)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config_to_dict(config), sort_keys=False), encoding="utf-8")
-    tuning = config.evaluation
 
     def evaluate(policy: DiffusionPolicy) -> dict[str, Any]:
         result = summarize(rollout(policy, range(tuning.seed, tuning.seed + tuning.episodes), settings_of(config)))
@@ -110,11 +114,15 @@ def start(
         evaluate=evaluate if tuning.episodes else None,
     )
     if result.interrupted:
-        console.print(f"stopped at step {result.step:,}; go on with: diffpolicy train --resume {folder}", highlight=False)
+        console.print(
+            f"stopped at step {result.step:,}; go on with: diffpolicy train --resume {folder}", highlight=False
+        )
     else:
         console.print(f"trained {result.step:,} steps in {result.seconds / 60:.1f} min", highlight=False)
         if result.best_score is not None:
-            console.print(f"best mean score on {tuning.episodes} tuning episodes: {result.best_score:.3f}", highlight=False)
+            console.print(
+                f"best mean score on {tuning.episodes} tuning episodes: {result.best_score:.3f}", highlight=False
+            )
         console.print(f"evaluate: diffpolicy eval {folder / 'last'}", highlight=False)
     return result
 
@@ -122,7 +130,8 @@ def start(
 def _parse(argv: list[str]) -> TrainArguments:
     """Options override the experiment that the first words name, so that one is found first."""
     name = argv[0] if argv and not argv[0].startswith("-") else None
-    resume = next((argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--resume"), None)
+    words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--resume=") else [word])]
+    resume = next((words[i + 1] for i, word in enumerate(words[:-1]) if word == "--resume"), None)
     helping = any(word in ("-h", "--help") for word in argv)
     if name:
         experiment = load_config(name)
@@ -134,7 +143,7 @@ def _parse(argv: list[str]) -> TrainArguments:
         experiment = ExperimentConfig()
     else:
         shipped = ", ".join(sorted(path.stem for path in configs_folder().glob("*.yaml")))
-        raise ConfigError(f"name an experiment: {shipped}, or the path of a YAML file")
+        raise ConfigError(f"name an experiment, before all options: {shipped}, or the path of a YAML file")
     default = TrainArguments(name=name, experiment=experiment)
     arguments: TrainArguments = parse(TrainArguments, argv, prog="diffpolicy train", default=default)
     checked = config_from_dict(config_to_dict(arguments.experiment), "command line")

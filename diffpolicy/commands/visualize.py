@@ -69,8 +69,9 @@ def start(arguments: VisualizeArguments, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = find_checkpoint(arguments.checkpoint)
     policy = load_policy(checkpoint, chosen_device(arguments.device))
-    if not hasattr(policy.task, "plan_px"):
-        raise ConfigError(f"task {policy.config.task!r} has no plan_px(action), so its plans have no place in a picture")
+    task: Any = policy.task
+    if not hasattr(task, "plan_px"):
+        raise ConfigError(f"task {policy.config.task!r} has no plan_px(action): its plans have no place in a picture")
     settings = settings_of(read_meta(checkpoint)["experiment"], protocol=arguments.protocol)
     path, scene, agent = _sampled_path(policy, settings, arguments)
     steps = arguments.steps or policy.config.steps
@@ -78,7 +79,7 @@ def start(arguments: VisualizeArguments, folder: Path) -> list[Path]:
         "agent_px": agent,
         "executed": policy.executed,
         "noise_levels": policy.noise_levels(steps).numpy(),
-        "workspace_px": policy.task.workspace_px,
+        "workspace_px": task.workspace_px,
     }
     films = [folder / "denoising.gif", folder / "denoising.mp4"]
     frames = list(denoising_frames(path, scene, nfe=steps, **look))
@@ -97,10 +98,10 @@ def _sampled_path(
     import torch
 
     from diffpolicy.evaluation.controller import Controller
-    from diffpolicy.evaluation.rollout import make_env
+    from diffpolicy.evaluation.rollout import make_env, start_episode
 
     env = make_env(settings, render=True)
-    obs, _ = env.reset(seed=arguments.seed, options={"protocol": settings.protocol} if settings.protocol else None)
+    obs, _ = start_episode(env, settings, arguments.seed)
     controller = Controller(policy, steps=arguments.steps, sampler=arguments.sampler, seed=arguments.seed)
     for step in range(arguments.at):
         obs, _, terminated, truncated, _ = env.step(controller(obs))
@@ -118,6 +119,6 @@ def _sampled_path(
         generator=torch.Generator().manual_seed(arguments.seed),
         return_path=True,
     )
-    place = policy.task.plan_px  # type: ignore[attr-defined]
+    task: Any = policy.task
     agent = next((history[key][-1, :2] for key in ("agent_pos", "state") if key in history), None)
-    return place(path[:, 0]).double().cpu().numpy(), scene, agent
+    return task.plan_px(path[:, 0]).double().cpu().numpy(), scene, agent

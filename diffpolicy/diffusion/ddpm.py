@@ -19,7 +19,9 @@ class DDPM:
 
     def __init__(self, config: DDPMConfig) -> None:
         self.config = config
-        schedule = DDPMScheduler(num_train_timesteps=config.train_timesteps, beta_schedule=config.beta_schedule)
+        # The linear schedules were published for 1,000 levels; each of fewer adds as much more, so that the last is noise.
+        first, last = (min(beta * 1000 / config.train_timesteps, 0.999) for beta in (1e-4, 0.02))
+        schedule = DDPMScheduler(config.train_timesteps, first, last, config.beta_schedule)
         self.alphas_cumprod: Tensor = schedule.alphas_cumprod
         self.levels = config.train_timesteps
 

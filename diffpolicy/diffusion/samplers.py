@@ -16,6 +16,7 @@ from torch import Tensor
 
 from diffpolicy.diffusion.ddpm import DDPM
 from diffpolicy.diffusion.flow import Flow
+from diffpolicy.errors import ConfigError
 
 Model = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -49,7 +50,7 @@ def sample(
         The sequences, and the solver's states from the noise (first) to the sequences (last): steps + 1 frames.
 
     Raises:
-        ValueError: the number of steps is not possible, or the sampler does not solve this objective.
+        ConfigError: the number of steps is not possible, or the sampler does not solve this objective.
     """
     rows, n = noise.shape[:2]
     cond = cond.repeat_interleave(n, dim=0)
@@ -60,13 +61,13 @@ def sample(
         return model(flat, times, cond).to(x.dtype).view_as(x)
 
     if steps < 1:
-        raise ValueError(f"steps is {steps}; a sample takes at least one network evaluation")
+        raise ConfigError(f"steps is {steps}; a sample takes at least one network evaluation")
     if isinstance(objective, Flow) and sampler == "euler":
         path = _euler(predict, objective, noise, steps, limit)
     elif isinstance(objective, DDPM) and sampler in ("ddpm", "ddim"):
         path = _levels(predict, objective, noise, steps, limit, sampler, generator)
     else:
-        raise ValueError(f"sampler {sampler!r} cannot solve {type(objective).__name__}; flow: euler; ddpm: ddpm, ddim")
+        raise ConfigError(f"sampler {sampler!r} cannot solve {type(objective).__name__}; flow: euler; ddpm: ddpm, ddim")
     return path[-1], torch.stack(path)
 
 
@@ -113,7 +114,7 @@ def _levels(
     generator: torch.Generator | list[torch.Generator] | None,
 ) -> list[Tensor]:
     if steps > ddpm.levels:
-        raise ValueError(f"steps is {steps}, but the policy was trained on {ddpm.levels} noise levels; ask for fewer")
+        raise ConfigError(f"steps is {steps}, but the policy was trained on {ddpm.levels} noise levels; ask for fewer")
     # The scheduler is made for just the levels we want (respacing, Nichol and Dhariwal 2021, section 4), since diffusers'
     # own arithmetic skips or repeats levels where steps does not divide their number.
     levels = _spaced_levels(ddpm.levels, steps)
@@ -124,7 +125,7 @@ def _levels(
         clip_sample=limit is not None,
         clip_sample_range=limit or 1.0,
     )
-    scheduler.alphas_cumprod = ddpm.alphas_cumprod[levels]
+    scheduler.alphas_cumprod = ddpm.alphas_cumprod[levels].to(noise.dtype)
     scheduler.set_timesteps(steps)
     path = [noise]
     for index in reversed(range(steps)):

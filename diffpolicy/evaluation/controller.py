@@ -25,7 +25,7 @@ class Controller:
         sampler: the policy's own when None.
         action_horizon: actions executed before looking again; the policy's own when None.
         delay: control steps between an observation and the first action that its plan decides; until then the previous
-            plan goes on. The first plan of an episode is waited for.
+            plan goes on. The first plan of an episode is waited for, and lasts until the second decides.
         seed: the seed of the noise of all plans after a reset.
 
     Raises:
@@ -77,7 +77,7 @@ class Controller:
 
     def observe(self, obs: Mapping[str, np.ndarray] | np.ndarray) -> None:
         """Remember an observation. The first after a reset fills the whole history."""
-        named = name_observation(obs, self.policy)
+        named = name_observation(obs, self.policy.obs_shapes)
         self._seen.extend([named] * (self._seen.maxlen or 1) if not self._seen else [named])
 
     @property
@@ -91,29 +91,45 @@ class Controller:
 
     def accept(self, plan: Float[np.ndarray, "horizon action"]) -> None:
         """Take up a plan made from the present observation, from where the actions still queued end."""
-        first = self.policy.config.obs_horizon - 1 + len(self._queue)
-        self._queue.extend(plan[first : first + self.action_horizon])
+        present = self.policy.config.obs_horizon - 1
+        # Nothing is queued only at the start of an episode, or without a delay.
+        first = present + len(self._queue)
+        self._queue.extend(plan[first : present + self.delay + self.action_horizon])
 
     def act(self) -> Float[np.ndarray, " action"]:
         """The next action of the plan."""
         return self._queue.popleft()
 
 
-def name_observation(obs: Mapping[str, np.ndarray] | np.ndarray, policy: DiffusionPolicy) -> dict[str, np.ndarray]:
-    """An observation by the policy's keys: a bare array is the one key, and `agent_pos` is the first two of `state`."""
+def name_observation(
+    obs: Mapping[str, np.ndarray] | np.ndarray, obs_shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, np.ndarray]:
+    """An observation by the policy's keys: a bare array is the one key, and `agent_pos` is the first two of `state`.
+
+    Args:
+        obs: what the world shows at one step.
+        obs_shapes: the shape of one step of each key that the policy observes.
+
+    Raises:
+        ObservationError: a key is missing, a shape does not fit, or a number is not finite.
+    """
     if not isinstance(obs, Mapping):
-        if len(policy.obs_shapes) > 1:
+        if len(obs_shapes) > 1:
             raise ObservationError(
-                f"the observation is a bare array, but this policy observes {', '.join(policy.obs_shapes)}; give a dict"
+                f"the observation is a bare array, but this policy observes {', '.join(obs_shapes)}; give a dict"
             )
-        return {next(iter(policy.obs_shapes)): np.asarray(obs)}
+        obs = dict.fromkeys(obs_shapes, obs)
     named = {key: np.asarray(value) for key, value in obs.items()}
-    if "agent_pos" in policy.obs_shapes and "agent_pos" not in named and "state" in named:
+    if "agent_pos" in obs_shapes and "agent_pos" not in named and "state" in named:
         named["agent_pos"] = named["state"][:2]
-    for key in policy.obs_shapes:
+    for key, shape in obs_shapes.items():
         if key not in named:
             raise ObservationError(
-                f"observation lacks {key!r}: this policy observes {', '.join(policy.obs_shapes)}; found "
+                f"observation lacks {key!r}: this policy observes {', '.join(obs_shapes)}; found "
                 f"{', '.join(map(str, named)) or 'nothing'}"
             )
+        if named[key].shape != shape:
+            raise ObservationError(f"observation {key!r} has shape {named[key].shape}; expected {shape}")
+        if named[key].dtype.kind not in "biuf" or not np.isfinite(named[key]).all():
+            raise ObservationError(f"observation {key!r} holds what is no finite number; a sensor failed, so no action")
     return named

@@ -40,10 +40,17 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
-    """95% confidence interval of a mean by the normal approximation, for scores over many episodes."""
+    """95% confidence interval of a mean by the normal approximation, for scores over many episodes.
+
+    Fractions stay fractions. One value says nothing of its spread: its interval is [0, 1] for a fraction, and for a
+    score of another kind, which has no such bounds, the value itself.
+    """
     array = np.asarray(values, dtype=float)
-    half = _Z * float(array.std(ddof=1)) / math.sqrt(len(array)) if len(array) > 1 else math.inf
-    return float(array.mean()) - half, float(array.mean()) + half
+    mean, fractions = float(array.mean()), bool(((array >= 0) & (array <= 1)).all())
+    if len(array) == 1:
+        return (0.0, 1.0) if fractions else (mean, mean)
+    half = _Z * float(array.std(ddof=1)) / math.sqrt(len(array))
+    return (max(0.0, mean - half), min(1.0, mean + half)) if fractions else (mean - half, mean + half)
 
 
 def summarize(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
@@ -55,7 +62,7 @@ def summarize(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
     return {
         "episodes": len(records),
         "mean_score": float(np.mean(scores)),
-        "mean_score_interval_95": [round(min(max(v, 0.0), 1.0), 6) for v in mean_interval(scores)],
+        "mean_score_interval_95": [round(v, 6) for v in mean_interval(scores)],
         "success_rate": successes / len(records),
         "success_interval_95": [round(v, 6) for v in wilson_interval(successes, len(records))],
         "mean_final_coverage": float(np.mean(coverages)) if coverages else None,

@@ -17,8 +17,8 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from diffpolicy.errors import ConfigError
-from diffpolicy.evaluation.controller import Controller
+from diffpolicy.errors import ConfigError, ObservationError
+from diffpolicy.evaluation.controller import Controller, name_observation
 from diffpolicy.evaluation.metrics import EpisodeRecord
 from diffpolicy.policy import DiffusionPolicy
 from diffpolicy.visualization.rollout import rollout_frames
@@ -39,6 +39,10 @@ class RolloutSettings:
     action_horizon: int | None = None
     delay: int = 0
     max_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_steps is not None and self.max_steps < 1:
+            raise ConfigError(f"max_steps is {self.max_steps}; an episode has at least 1 step")
 
 
 @dataclass
@@ -133,11 +137,8 @@ def _open_lane(policy: DiffusionPolicy, seed: int, settings: RolloutSettings, *,
         seed=seed,
     )
     lane = _Lane(env, controller, seed)
-    options = {"protocol": settings.protocol} if settings.protocol else None
-    try:
-        lane.obs, info = env.reset(seed=seed, options=options)
-    except ValueError as error:
-        raise ConfigError(f"{settings.env}: {error}") from None
+    lane.obs, info = start_episode(env, settings, seed)
+    _check_fit(env, lane.obs, settings, policy.obs_shapes, policy.action_dim)
     _watch(lane, info)
     return lane
 
@@ -155,6 +156,46 @@ def make_env(settings: RolloutSettings, *, render: bool) -> gym.Env:
         return gym.make(settings.env, **kwargs)
     except (gym.error.Error, ImportError, ValueError, TypeError) as error:
         raise ConfigError(f"cannot make the environment {settings.env!r}: {' '.join(str(error).split())}") from None
+
+
+def start_episode(env: gym.Env, settings: RolloutSettings, seed: int) -> tuple[Any, dict[str, Any]]:
+    """Reset the environment to the start that the seed gives in the settings' protocol.
+
+    Raises:
+        ConfigError: the environment refuses the seed or the protocol.
+    """
+    options = {"protocol": settings.protocol} if settings.protocol else None
+    try:
+        return env.reset(seed=seed, options=options)
+    except (gym.error.Error, ValueError) as error:
+        raise ConfigError(f"{settings.env}: cannot start from seed {seed}: {' '.join(str(error).split())}") from None
+
+
+def check_world(
+    settings: RolloutSettings, obs_shapes: Mapping[str, tuple[int, ...]], action_dim: int, seed: int
+) -> None:
+    """Make the environment once and compare it with what a policy observes and does, before hours of training.
+
+    Raises:
+        ConfigError: the environment cannot be made or started, or takes other actions.
+        ObservationError: it shows something else than the policy observes.
+    """
+    env = make_env(settings, render=False)
+    obs, _ = start_episode(env, settings, seed)
+    _check_fit(env, obs, settings, obs_shapes, action_dim)
+    env.close()
+
+
+def _check_fit(
+    env: gym.Env, obs: Any, settings: RolloutSettings, obs_shapes: Mapping[str, tuple[int, ...]], action_dim: int
+) -> None:
+    world = f"{settings.env} with env_kwargs {dict(settings.env_kwargs)}"
+    try:
+        name_observation(obs, obs_shapes)
+    except ObservationError as error:
+        raise ObservationError(f"{world}: {error}") from None
+    if env.action_space.shape != (action_dim,):
+        raise ConfigError(f"{world}: its actions have shape {env.action_space.shape}, the policy's ({action_dim},)")
 
 
 def _step(lane: _Lane) -> None:

@@ -34,12 +34,12 @@ class UNet1D(nn.Module):
         for index, (before, after) in enumerate(levels):
             last = index == len(levels) - 1
             shrink = nn.Identity() if last else nn.Conv1d(after, after, 3, stride=2, padding=1)
-            self.down.append(nn.ModuleList([block(before, after), block(after, after), shrink]))
+            self.down.append(_Level(block(before, after), block(after, after), shrink))
         self.middle = nn.ModuleList([block(channels[-1], channels[-1]), block(channels[-1], channels[-1])])
         self.up = nn.ModuleList()
         for after, before in reversed(levels[1:]):
             grow = nn.ConvTranspose1d(after, after, 4, stride=2, padding=1)
-            self.up.append(nn.ModuleList([block(2 * before, after), block(after, after), grow]))
+            self.up.append(_Level(block(2 * before, after), block(after, after), grow))
         self.output = nn.Sequential(
             _conv_norm(channels[0], channels[0], config.kernel_size, config.groups),
             nn.Conv1d(channels[0], action_dim, 1),
@@ -54,16 +54,28 @@ class UNet1D(nn.Module):
         c = torch.cat([self.embed_time(t), cond], dim=-1)
         h = x.transpose(1, 2)
         skips = []
-        for first, second, shrink in self.down:
-            h = second(first(h, c), c)
-            skips.append(h)
-            h = shrink(h)
+        for level in self.down:
+            skip, h = level(h, c)
+            skips.append(skip)
         for block in self.middle:
             h = block(h, c)
-        for first, second, grow in self.up:
-            h = grow(second(first(torch.cat([h, skips.pop()], dim=1), c), c))
+        for level in self.up:
+            _, h = level(torch.cat([h, skips.pop()], dim=1), c)
         # The topmost skip stays unused, as in the published network.
         return self.output(h).transpose(1, 2)
+
+
+class _Level(nn.Module):
+    """Two residual blocks, then a change of resolution."""
+
+    def __init__(self, first: nn.Module, second: nn.Module, resize: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second, self.resize = first, second, resize
+
+    def forward(self, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """The features before and after the change of resolution."""
+        h = self.second(self.first(h, c), c)
+        return h, self.resize(h)
 
 
 class _ResidualBlock(nn.Module):

@@ -13,6 +13,7 @@ from diffpolicy_envs.pusht.geometry import BLOCK_CORNERS, KEYPOINTS, WORKSPACE_P
 from jaxtyping import Float
 from torch import Tensor
 
+from diffpolicy.errors import ConfigError
 from diffpolicy.tasks import Observation
 
 
@@ -26,7 +27,16 @@ class PushT:
         return {key: state_features(value) if key == "state" else value for key, value in obs.items()}
 
     def mirror(self, obs: Observation, action: Float[Tensor, "*batch 2"]) -> tuple[Observation, Tensor]:
-        """Reflect positions by (x, y) -> (512 - y, 512 - x) and angles by a -> pi/2 - a."""
+        """Reflect positions by (x, y) -> (512 - y, 512 - x) and angles by a -> pi/2 - a.
+
+        Raises:
+            ConfigError: an observation whose mirror image is not known.
+        """
+        if unknown := [key for key in obs if key not in _MIRRORS]:
+            raise ConfigError(
+                f"data.mirror: the task 'pusht' cannot mirror {', '.join(map(repr, unknown))}, only {', '.join(_MIRRORS)}; "
+                "set it to false"
+            )
         return {key: _MIRRORS[key](value) for key, value in obs.items()}, mirror_position(action)
 
     def plan_px(self, action: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
@@ -46,7 +56,8 @@ def mirror_position(position: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batc
 
 def mirror_state(state: Float[Tensor, "*batch 5"]) -> Float[Tensor, "*batch 5"]:
     """Reflect agent and block; the block's angle stays in [0, 2 pi)."""
-    angle = (math.pi / 2 - state[..., 4:]) % (2 * math.pi)
+    angle = (math.pi / 2 - state[..., 4:]) % math.tau
+    angle = torch.where(angle < math.tau, angle, 0)  # the remainder of a tiny negative angle rounds to 2 pi itself
     return torch.cat([mirror_position(state[..., :2]), mirror_position(state[..., 2:4]), angle], dim=-1)
 
 

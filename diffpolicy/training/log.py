@@ -18,11 +18,15 @@ from diffpolicy.errors import ConfigError
 class RunLog:
     """Writes one line of JSON per logged step. A context manager: the progress bar lives inside it."""
 
-    def __init__(self, folder: Path, settings: TrainingConfig, *, first_step: int, enabled: bool) -> None:
+    def __init__(
+        self, folder: Path, settings: TrainingConfig, *, step: int, seconds: float, logged_step: int, enabled: bool
+    ) -> None:
         self.settings, self.enabled = settings, enabled
         self.latest: dict[str, Any] = {}
         """The newest value of every quantity."""
-        self._step, self._seconds = first_step, None
+        self.logged_step = logged_step
+        """The step of the newest mean loss: the next is a mean over the steps since, also those before a resume."""
+        self._step, self._seconds = step, seconds
         self._progress = Progress(
             TextColumn("[bold]train"),
             BarColumn(),
@@ -31,17 +35,17 @@ class RunLog:
             TimeRemainingColumn(),
             disable=not enabled,
         )
-        self._task = self._progress.add_task("train", total=settings.steps, completed=first_step, status="")
+        self._task = self._progress.add_task("train", total=settings.steps, completed=step, status="")
         self._boards: Any = None
         if not enabled:
             return
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "log.jsonl"
-        self._forget_after(first_step)
+        self._forget_after(step)
         if importlib.util.find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
 
-            self._boards = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+            self._boards = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
 
     def __enter__(self) -> RunLog:
         self._progress.start()
@@ -54,17 +58,13 @@ class RunLog:
 
     def training(self, step: int, loss_sum: Tensor, learning_rate: float, seconds: float) -> None:
         """Record the mean loss since the last call and set the sum back to zero."""
-        if self._seconds is None:
-            self._seconds = 0.0 if self._step == 0 else seconds  # a resumed run's first rate would count old seconds
-        steps = step - self._step
-        loss = float(loss_sum) / steps
-        rate = steps * self.settings.batch_size / max(seconds - self._seconds, 1e-9)
-        loss_sum.zero_()
-        self._step, self._seconds = step, seconds
-        self.event(step, loss=loss, learning_rate=learning_rate, samples_per_s=round(rate, 1), seconds=seconds)
-        self._show(step)
+        loss = float(loss_sum) / (step - self.logged_step)
         if not math.isfinite(loss):
             raise ConfigError(f"the loss is {loss} at step {step}: training diverged; lower training.learning_rate")
+        rate = (step - self._step) * self.settings.batch_size / max(seconds - self._seconds, 1e-9)
+        loss_sum.zero_()
+        self.logged_step, self._step, self._seconds = step, step, seconds
+        self.event(step, loss=loss, learning_rate=learning_rate, samples_per_s=round(rate, 1), seconds=seconds)
 
     def event(self, step: int, **values: float | int | str) -> None:
         """Record quantities at a step."""

@@ -52,6 +52,7 @@ class TrainingResult:
     folder: Path
     step: int
     interrupted: bool
+    """Whether steps are left to do, after a signal or `stop_after`."""
     best_score: float | None
     seconds: float
     """Time in training steps of this and earlier parts of the run, evaluations and checkpoints left out."""
@@ -97,26 +98,34 @@ def train(
         policy.parameters(), lr=0.0, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
     )
     ema = EMA(policy.parameters(), decay=settings.ema_decay, power=settings.ema_power)
-    progress: dict[str, Any] = {"step": 0, "best_score": None, "seconds": 0.0}
+    progress: dict[str, Any] = {"step": 0, "best_score": None, "seconds": 0.0, "logged_step": 0, "loss_sum": 0.0}
     if resume is not None:
-        progress = _resume(resume, config, policy, averaged, optimizer, ema, generator, accelerator.process_index)
+        progress |= _resume(resume, config, policy, averaged, optimizer, ema, generator, accelerator.process_index)
     model, optimizer = accelerator.prepare(policy, optimizer)
     parameters = list(policy.parameters())
-    log = RunLog(folder, settings, first_step=progress["step"], enabled=accelerator.is_main_process)
+    log = RunLog(
+        folder,
+        settings,
+        step=progress["step"],
+        seconds=progress["seconds"],
+        logged_step=progress["logged_step"],
+        enabled=accelerator.is_main_process,
+    )
 
     def save(name: str, step: int, *, resumable: bool) -> None:
         states = gather_object([generator_states(generator)])
         if not accelerator.is_main_process:
             return
         ema.copy_to(averaged.parameters())
-        state = progress | {"step": step, "ema_step": ema.step, "generators": states}
+        logged = {"logged_step": log.logged_step, "loss_sum": float(loss_sum)}
+        state = progress | logged | {"step": step, "ema_step": ema.step, "generators": states}
         files = {TENSORS: training_tensors(policy, optimizer), STATE: state} if resumable else {}
         trained = {"steps": step, "seconds": round(progress["seconds"], 1), "episodes": _count(train_windows)}
         card = training_card(config, trained, log.latest)
         save_checkpoint(folder / name, averaged, config, card=card, trained=trained, extra_files=files)
 
-    loss_sum = torch.zeros((), device=accelerator.device)
-    step, last_step = progress["step"], min(settings.steps, stop_after or settings.steps)
+    loss_sum = torch.full((), progress["loss_sum"], device=accelerator.device)
+    step, last_step = progress["step"], min(settings.steps, settings.steps if stop_after is None else stop_after)
     with _stop_on_signal() as stopping, log:
         while step < last_step and not stopping():
             began = time.perf_counter()
@@ -133,7 +142,7 @@ def train(
             step += 1
             progress["seconds"] += time.perf_counter() - began
 
-            if step % settings.log_every == 0 or step == last_step:
+            if step % settings.log_every == 0 or step == settings.steps:
                 log.training(step, loss_sum, learning_rate(step - 1, settings), progress["seconds"])
             if len(held_out) and step % settings.validate_every == 0:
                 ema.copy_to(averaged.parameters())
@@ -149,7 +158,7 @@ def train(
             if step % settings.checkpoint_every == 0 and step < last_step:
                 save("last", step, resumable=True)
         save("last", step, resumable=True)
-    return TrainingResult(folder, step, stopping(), progress["best_score"], progress["seconds"])
+    return TrainingResult(folder, step, step < settings.steps, progress["best_score"], progress["seconds"])
 
 
 def learning_rate(step: int, settings: TrainingConfig) -> float:

@@ -39,7 +39,7 @@ def restore_generators(states: dict[str, str], generator: torch.Generator) -> No
 
 def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Raw weights by name, and the optimizer's moments by the name of the weight they belong to."""
-    tensors = {f"weights/{name}": parameter for name, parameter in model.named_parameters()}
+    tensors: dict[str, Tensor] = {f"weights/{name}": parameter for name, parameter in model.named_parameters()}
     for name, parameter in model.named_parameters():
         for moment, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{moment}/{name}"] = value

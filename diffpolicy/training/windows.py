@@ -5,6 +5,8 @@ No worker processes and no Python per sample: a two-dimensional task fits in mem
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,13 +54,18 @@ class Windows:
 
     def to(self, device: torch.device | str) -> Windows:
         """The same windows on another device."""
-        obs = {key: value.to(device) for key, value in self.obs.items()}
-        tensors = (tensor.to(device) for tensor in (self.action, self.steps, self.first, self.last))
-        return Windows(obs, *tensors, obs_horizon=self.obs_horizon, pred_horizon=self.pred_horizon)
+        return dataclasses.replace(
+            self,
+            obs={key: value.to(device) for key, value in self.obs.items()},
+            action=self.action.to(device),
+            steps=self.steps.to(device),
+            first=self.first.to(device),
+            last=self.last.to(device),
+        )
 
 
 def make_windows(
-    obs: dict[str, np.ndarray | Tensor],
+    obs: Mapping[str, np.ndarray | Tensor],
     action: np.ndarray | Tensor,
     episode_ends: np.ndarray,
     *,
@@ -126,7 +133,9 @@ def load_windows(
     obs = {key: _tensor(store.read(key, 0, store.n_steps)) for key in observations}
     action = _tensor(store.read("action", 0, store.n_steps))
     both = (
-        make_windows(obs, action, store.episode_ends, episodes=episodes, obs_horizon=obs_horizon, pred_horizon=pred_horizon)
+        make_windows(
+            obs, action, store.episode_ends, episodes=episodes, obs_horizon=obs_horizon, pred_horizon=pred_horizon
+        )
         for episodes in (train, held_out)
     )
     train_windows, held_out_windows = both

@@ -169,7 +169,9 @@ class _Heading:
         track.set_ylim(-1, 1)
         track.plot([0, steps], [0, 0], color=HAIRLINE, linewidth=2.5, solid_capstyle="round", zorder=1)
         whole = np.arange(steps + 1) if steps < _MOST_DOTS else np.array([0, steps])
-        track.plot(whole, 0 * whole, "o", markersize=5.5, color=PAGE, markeredgecolor=MUTED, markeredgewidth=1, zorder=2)
+        track.plot(
+            whole, 0 * whole, "o", markersize=5.5, color=PAGE, markeredgecolor=MUTED, markeredgewidth=1, zorder=2
+        )
         (self._run,) = track.plot([], [], color=ACCENT, linewidth=2.5, solid_capstyle="round")
         (self._done,) = track.plot([], [], "o", markersize=5.5, color=ACCENT)
         (self._now,) = track.plot([], [], "o", markersize=9, color=ACCENT, markeredgecolor=PAGE, markeredgewidth=1.5)

@@ -166,7 +166,9 @@ class PlanPanel:
         self._axes.set_ylim(high, low)
         return pieces
 
-    def _agent(self, agent_px: Float[np.ndarray, "2"], radius: float, workspace_px: Number, scale: float) -> list[Artist]:
+    def _agent(
+        self, agent_px: Float[np.ndarray, "2"], radius: float, workspace_px: Number, scale: float
+    ) -> list[Artist]:
         halo = [withStroke(linewidth=5 * scale, foreground=PAGE)]
         ring = Circle(tuple(agent_px), radius, fill=False, edgecolor=INK, linewidth=2.2 * scale, path_effects=halo)
         self._axes.add_patch(ring)

@@ -89,7 +89,9 @@ class _Caption:
         (self._dot,) = curve.plot(
             [], [], "o", color=ACCENT, markersize=7, markeredgecolor=PAGE, markeredgewidth=1.2, clip_on=False
         )
-        page.animate([self._time, self._step, self._now, self._best_text, self._flag, self._area, self._line, self._dot])
+        page.animate(
+            [self._time, self._step, self._now, self._best_text, self._flag, self._area, self._line, self._dot]
+        )
 
     def picture(self, moment: int) -> UInt8[np.ndarray, "bar_height bar_width 3"]:
         now, best = self._coverage[moment], self._best[moment]

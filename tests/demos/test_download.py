@@ -166,7 +166,9 @@ def test_other_numbers_leave_nothing_behind(fake: FakeSet, folder: Path, web_ser
     records = fake.records | {name: dataclasses.replace(fake.records[name], sha256="0" * 64)}
     web_server.content = fake.content
     for source in (web_server.url, str(fake.archive)):
-        with pytest.raises(StoreError, match=rf"array '{name}' differs from the published set.*nothing was kept") as caught:
+        with pytest.raises(
+            StoreError, match=rf"array '{name}' differs from the published set.*nothing was kept"
+        ) as caught:
             download(source, folder, expected=records)
         assert source in str(caught.value)
         assert list(folder.iterdir()) == []

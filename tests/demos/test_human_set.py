@@ -77,7 +77,9 @@ def test_a_missing_array_is_noticed(human_set: Path, tmp_path: Path) -> None:
             (copy / path.relative_to(human_set)).parent.mkdir(parents=True, exist_ok=True)
             (copy / path.relative_to(human_set)).symlink_to(path)
     (copy / "data/state/.zarray").unlink()
-    with pytest.raises(StoreError, match=r"other arrays than the published set: found data/action.*expected.*data/state"):
+    with pytest.raises(
+        StoreError, match=r"other arrays than the published set: found data/action.*expected.*data/state"
+    ):
         verify(copy, PUBLISHED, Progress(disable=True))
 
 

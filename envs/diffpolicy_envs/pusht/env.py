@@ -122,7 +122,9 @@ class PushTEnv(gym.Env[Observation, Float[np.ndarray, "2"]]):
         self.action_space = spaces.Box(0.0, ACTION_HIGH_PX, (2,), np.float64)
         self.observation_space = _observation_space(obs_type)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode.
 
         Args:

@@ -188,7 +188,9 @@ def _area_under_edges(
     return (to_x - from_x) * height
 
 
-def coverage_of_pose(x_px: float, y_px: float, angle_rad: float, goal_pose: Pose = (256.0, 256.0, math.pi / 4)) -> float:
+def coverage_of_pose(
+    x_px: float, y_px: float, angle_rad: float, goal_pose: Pose = (256.0, 256.0, math.pi / 4)
+) -> float:
     """Returns `coverage` of one pose given as plain numbers; the same formula, made for a call in every step.
 
     Plain floats, since the cost of numpy's calls dominates on so few numbers: measured on one core, a pose near the

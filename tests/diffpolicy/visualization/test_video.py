@@ -45,7 +45,9 @@ def test_mp4_round_trip(tmp_path: Path) -> None:
         assert received.shape == sent.shape
         # Inside flat areas, away from edges that chroma subsampling blurs.
         square = sent[:, :, 2] == 225
-        inside = square & np.roll(square, 4, 1) & np.roll(square, -4, 1) & np.roll(square, 4, 0) & np.roll(square, -4, 0)
+        inside = (
+            square & np.roll(square, 4, 1) & np.roll(square, -4, 1) & np.roll(square, 4, 0) & np.roll(square, -4, 0)
+        )
         assert inside.any()
         assert np.abs(received[inside].astype(int) - (65, 105, 225)).max() <= 8
         assert np.abs(received[:10].astype(int) - sent[:10]).max() <= 6

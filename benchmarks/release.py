@@ -1,0 +1,105 @@
+"""Turn a finished run into a released policy: half precision, scored as released, with a card of what was measured.
+
+    python benchmarks/release.py runs/pusht_state_mlp/last pusht-state --command "diffpolicy train pusht_state_mlp"
+
+Writes diffpolicy/pretrained/NAME/ and benchmarks/results/NAME/*.json, and brings the README's results up to date.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+
+from diffpolicy.checkpoint import CARD, WEIGHTS, load_checkpoint, save_checkpoint
+from diffpolicy.evaluation.evaluate import evaluate, write_eval
+from diffpolicy.training.card import training_card
+
+ROOT = Path(__file__).resolve().parent.parent
+ROWS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("gym_pusht", {"protocol": "gym_pusht"}),
+    ("diffusion_policy", {"protocol": "diffusion_policy"}),
+    ("gym_pusht_4_steps", {"protocol": "gym_pusht", "steps": 4}),
+    ("gym_pusht_2_steps", {"protocol": "gym_pusht", "steps": 2}),
+    ("gym_pusht_1_step", {"protocol": "gym_pusht", "steps": 1}),
+)
+
+
+@dataclass(frozen=True)
+class Release:
+    """Release a checkpoint: store it in half precision, evaluate it as stored, write its card."""
+
+    checkpoint: tyro.conf.Positional[Path]
+    """A checkpoint's folder, such as runs/NAME/last."""
+    name: tyro.conf.Positional[str]
+    """The name `load_policy` will know it by."""
+    command: str
+    """The command that trained it, for the card."""
+    machine: str = f"{platform.machine()}, {torch.get_num_threads()} threads"
+    """What it was trained on, for the card."""
+    episodes: int = 500
+    workers: int = 2
+    seed: int = 100_000
+
+
+def main(arguments: Release) -> None:
+    """Store, evaluate, write the card and the README's table."""
+    folder = ROOT / "diffpolicy" / "pretrained" / arguments.name
+    policy, meta = load_checkpoint(arguments.checkpoint)
+    trained = meta["trained"] | {"command": arguments.command, "machine": arguments.machine}
+    card = training_card(meta["experiment"], trained, {})
+    save_checkpoint(folder, policy, meta["experiment"], card=card, half=True, trained=trained)
+    results: dict[str, dict[str, Any]] = {}
+    for row, choices in ROWS:
+        results[row] = evaluate(
+            arguments.name, episodes=arguments.episodes, seed=arguments.seed, workers=arguments.workers, **choices
+        )
+        path = write_eval(results[row], ROOT / "benchmarks" / "results" / arguments.name / row)
+        print(f"{row}: {results[row]['mean_score']:.3f} {results[row]['success_rate']:.1%} -> {path.relative_to(ROOT)}")
+    size = (folder / WEIGHTS).stat().st_size / 1e6
+    measured = f"\n## Measured as released (half precision, {size:.1f} MB)\n\n{results_table(arguments.name, results)}"
+    made = f"\n## Made by\n\n```\n{arguments.command}\n```\n\non {arguments.machine}.\n"
+    (folder / CARD).write_text(card + made + measured, encoding="utf-8")
+    update_readme(results_table(arguments.name, results))
+
+
+def results_table(name: str, results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Markdown rows of scores with 95% intervals, each with the command that repeats it."""
+    lines = [
+        "| protocol | network evaluations | mean score | success | repeat with |",
+        "|---|---|---|---|---|",
+    ]
+    for result in results.values():
+        low, high = result["mean_score_interval_95"]
+        s_low, s_high = result["success_interval_95"]
+        command = f"diffpolicy eval {name} --protocol {result['protocol']} --steps {result['nfe']}"
+        lines.append(
+            f"| {result['protocol']} | {result['nfe']} | {result['mean_score']:.3f} [{low:.3f}, {high:.3f}] "
+            f"| {result['success_rate']:.1%} [{s_low:.1%}, {s_high:.1%}] | `{command}` |"
+        )
+    first = next(iter(results.values()))
+    return "\n".join(lines) + (
+        f"\n\n{first['episodes']} episodes a row, seeds from {first['seed']}, at most 300 steps; mean score: mean over "
+        "episodes of the best reward; success: coverage above 0.95 at any time; 95% intervals (normal, Wilson).\n"
+    )
+
+
+def update_readme(table: str) -> None:
+    """Put the table between the README's markers."""
+    path = ROOT / "README.md"
+    text = path.read_text(encoding="utf-8")
+    block = f"<!-- results: written by benchmarks/release.py -->\n{table}<!-- end of results -->"
+    replaced, count = re.subn(r"<!-- results:.*?<!-- end of results -->", lambda _: block, text, flags=re.DOTALL)
+    if count != 1:
+        raise SystemExit(f"{path}: expected one pair of results markers, found {count}")
+    path.write_text(replaced, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Release, description=__doc__))
