@@ -4,10 +4,12 @@ VENV ?= .venv
 DEMOS ?= pusht
 BIN = $(VENV)/bin
 
-.PHONY: help demo test test-slow lint type format build clean
+.PHONY: help install demo test test-slow lint type format build clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+install: $(VENV)/.installed  ## the package and its dependencies, into .venv
 
 demo: $(VENV)/.installed  ## train, evaluate and draw on one set of demonstrations (DEMOS=path)
 	$(BIN)/diffpolicy demo --demos $(DEMOS)

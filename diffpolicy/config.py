@@ -158,7 +158,8 @@ class DataConfig:
     observation_noise: float = 0.01
     """Standard deviation of the noise on features, in units of their half range."""
     count_padding: bool = True
-    """Whether actions clamped at the end of an episode count in the loss."""
+    """Whether actions clamped at the end of an episode count in the loss. On the human set it is better that they do: they
+    teach the policy to rest where the demonstration ended (`benchmarks/results/padding`)."""
 
     def __post_init__(self) -> None:
         _not_negative(self, "observation_noise", "validation_episodes")

@@ -56,8 +56,7 @@ def run(argv: list[str]) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     score = evaluation.start(checkpoint, folder, {seed: film}, episodes=arguments.episodes, seed=seed, workers=cores)
     console.rule("3 of 3: see actions being denoised")
-    drawing = visualize.VisualizeArguments(str(checkpoint), seed=seed)
-    pictures = visualize.start(drawing, folder)
+    pictures = visualize.start(visualize.VisualizeArguments(str(checkpoint)), folder)
 
     from diffpolicy.evaluation.evaluate import score_line
 

@@ -19,7 +19,7 @@ class DDPM:
 
     def __init__(self, config: DDPMConfig) -> None:
         self.config = config
-        # The linear schedules were published for 1,000 levels; each of fewer adds as much more, so that the last is noise.
+        # The linear schedules were published for 1,000 levels; of fewer, each adds more, so that the last is noise still.
         first, last = (min(beta * 1000 / config.train_timesteps, 0.999) for beta in (1e-4, 0.02))
         schedule = DDPMScheduler(config.train_timesteps, first, last, config.beta_schedule)
         self.alphas_cumprod: Tensor = schedule.alphas_cumprod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -58,7 +59,7 @@ def summarize(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
     successes = sum(record.success for record in records)
     scores = [record.score for record in records]
     coverages = [record.final_coverage for record in records if record.final_coverage is not None]
-    solved = sorted(record.steps for record in records if record.success)
+    solved = [record.steps for record in records if record.success]
     return {
         "episodes": len(records),
         "mean_score": float(np.mean(scores)),
@@ -66,6 +67,6 @@ def summarize(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
         "success_rate": successes / len(records),
         "success_interval_95": [round(v, 6) for v in wilson_interval(successes, len(records))],
         "mean_final_coverage": float(np.mean(coverages)) if coverages else None,
-        "median_steps_to_success": solved[len(solved) // 2] if solved else None,
+        "median_steps_to_success": statistics.median(solved) if solved else None,
         "records": [asdict(record) for record in records],
     }

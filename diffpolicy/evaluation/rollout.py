@@ -158,15 +158,19 @@ def make_env(settings: RolloutSettings, *, render: bool) -> gym.Env:
         raise ConfigError(f"cannot make the environment {settings.env!r}: {' '.join(str(error).split())}") from None
 
 
-def start_episode(env: gym.Env, settings: RolloutSettings, seed: int) -> tuple[Any, dict[str, Any]]:
-    """Reset the environment to the start that the seed gives in the settings' protocol.
+def start_episode(
+    env: gym.Env, settings: RolloutSettings, seed: int, state: Sequence[float] | None = None
+) -> tuple[Any, dict[str, Any]]:
+    """Reset the environment to the start that the seed gives in the settings' protocol, or to exactly a state.
 
     Raises:
-        ConfigError: the environment refuses the seed or the protocol.
+        ConfigError: the environment refuses the seed, the protocol or the state.
     """
-    options = {"protocol": settings.protocol} if settings.protocol else None
+    options: dict[str, Any] = {"protocol": settings.protocol} if settings.protocol else {}
+    if state is not None:
+        options = {"state": state}
     try:
-        return env.reset(seed=seed, options=options)
+        return env.reset(seed=seed, options=options or None)
     except (gym.error.Error, ValueError) as error:
         raise ConfigError(f"{settings.env}: cannot start from seed {seed}: {' '.join(str(error).split())}") from None
 

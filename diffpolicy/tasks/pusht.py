@@ -34,8 +34,8 @@ class PushT:
         """
         if unknown := [key for key in obs if key not in _MIRRORS]:
             raise ConfigError(
-                f"data.mirror: the task 'pusht' cannot mirror {', '.join(map(repr, unknown))}, only {', '.join(_MIRRORS)}; "
-                "set it to false"
+                f"data.mirror: the task 'pusht' cannot mirror {', '.join(map(repr, unknown))}, only "
+                f"{', '.join(_MIRRORS)}; set it to false"
             )
         return {key: _MIRRORS[key](value) for key, value in obs.items()}, mirror_position(action)
 

@@ -88,8 +88,9 @@ def train(
         OSError: the folder cannot be written.
     """
     settings = config.training
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16" if settings.precision == "bfloat16" else "no")
-    windows = train_windows.to(accelerator.device)
+    # Autocast is entered below: accelerate would keep the first run's precision for all later runs of a process.
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
+    windows = train_windows.to(accelerator.device) if train_windows.fits(accelerator.device) else train_windows
     torch.manual_seed(settings.seed)
     policy = _new_policy(config, windows, init_from).to(accelerator.device)
     averaged = copy.deepcopy(policy).requires_grad_(False).eval()
@@ -132,7 +133,8 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, settings)
             batch = draw_batch(windows, config, policy, generator)
-            loss = model(batch, generator=generator, observation_noise=config.data.observation_noise)
+            with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+                loss = model(batch, generator=generator, observation_noise=config.data.observation_noise)
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(parameters, settings.gradient_clip)
             optimizer.step()
@@ -171,8 +173,8 @@ def learning_rate(step: int, settings: TrainingConfig) -> float:
 
 def draw_batch(windows: Windows, config: ExperimentConfig, policy: DiffusionPolicy, g: torch.Generator) -> Batch:
     """Draw windows at random, each mirrored half of the time where the task has a mirror."""
-    index = torch.randint(len(windows), (config.training.batch_size,), generator=g, device=windows.action.device)
-    batch = windows.batch(index)
+    index = torch.randint(len(windows), (config.training.batch_size,), generator=g, device=g.device)
+    batch = windows.batch(index, policy.device)
     reflected = policy.task.mirror(batch["obs"], batch["action"]) if config.data.mirror else None
     if reflected is not None:
         coin = torch.rand(len(index), generator=g, device=index.device) < 0.5
@@ -194,12 +196,9 @@ def validation_loss(policy: DiffusionPolicy, held_out: Windows, settings: Traini
     index = torch.linspace(0, len(held_out) - 1, min(2048, len(held_out))).long()
     losses = []
     for part in index.split(settings.batch_size):
-        batch = held_out.batch(part)
-        moved = Batch(
-            obs={key: value.to(policy.device) for key, value in batch["obs"].items()},
-            action=batch["action"].to(policy.device),
-        )
-        losses.append(policy.loss(moved, generator=generator) * len(part))
+        batch = held_out.batch(part, policy.device)
+        batch.pop("mask", None)
+        losses.append(policy.loss(batch, generator=generator) * len(part))
     return float(torch.stack(losses).sum() / len(index))
 
 

@@ -41,16 +41,24 @@ class Windows:
     def __len__(self) -> int:
         return len(self.steps)
 
-    def batch(self, index: Int[Tensor, " batch"]) -> Batch:
-        """Gather the windows of these numbers."""
+    def batch(self, index: Int[Tensor, " batch"], device: torch.device | str | None = None) -> Batch:
+        """Gather the windows of these numbers, on a device (where the windows are, unless given)."""
+        index = index.to(self.steps.device)
         start = self.steps[index, None] - self.obs_horizon + 1
         first, last = self.first[index, None], self.last[index, None]
         seen = start + torch.arange(self.obs_horizon, device=start.device)
         acted = start + torch.arange(self.pred_horizon, device=start.device)
         seen = torch.minimum(torch.maximum(seen, first), last)
         clamped = torch.minimum(torch.maximum(acted, first), last)
-        obs = {key: value[seen] for key, value in self.obs.items()}
-        return Batch(obs=obs, action=self.action[clamped], mask=clamped != acted)
+        obs = {key: value[seen].to(device) for key, value in self.obs.items()}
+        return Batch(obs=obs, action=self.action[clamped].to(device), mask=(clamped != acted).to(device))
+
+    def fits(self, device: torch.device) -> bool:
+        """Whether a device has room for all recorded steps beside a network; elsewhere batches travel one by one."""
+        if device.type != "cuda":
+            return True
+        size = sum(value.nbytes for value in (*self.obs.values(), self.action))
+        return size < 0.5 * torch.cuda.mem_get_info(device)[0]
 
     def to(self, device: torch.device | str) -> Windows:
         """The same windows on another device."""

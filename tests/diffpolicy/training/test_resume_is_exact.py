@@ -74,14 +74,14 @@ def test_validation_and_evaluation_in_between_change_nothing(
 def test_ctrl_c_writes_a_checkpoint_that_goes_on_exactly(
     tmp_path: Path, make_store: Any, tiny: Any, run_training: Any, same_run: Any
 ) -> None:
-    store, config = make_store(), tiny(training={"steps": 400, "log_every": 7, "checkpoint_every": 1000})
+    store, config = make_store(), tiny(training={"steps": 250, "log_every": 7, "checkpoint_every": 1000})
     before = signal.getsignal(signal.SIGINT)
     watcher = threading.Thread(target=_interrupt_once_training, args=(tmp_path / "parts" / "log.jsonl",))
     watcher.start()
     part = run_training(config, store, tmp_path / "parts")
     watcher.join()
     assert part.interrupted
-    assert 7 <= part.step < 400
+    assert 0 < part.step < 250
     assert signal.getsignal(signal.SIGINT) is before
     run_training(config, store, tmp_path / "parts", resume=tmp_path / "parts" / "last")
     run_training(config, store, tmp_path / "whole")

@@ -1,0 +1,60 @@
+"""Training looks along the path where the config says, and the generator alone decides."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from diffpolicy.diffusion import DDPM, Flow
+
+Build = Callable[..., DDPM | Flow]
+
+N = 100_000
+CPU = torch.device("cpu")
+
+
+def distance(values: torch.Tensor, cdf: Callable[[torch.Tensor], torch.Tensor]) -> float:
+    """Kolmogorov and Smirnov's: the largest gap between what was drawn and the distribution."""
+    ordered = values.double().sort().values
+    return float((cdf(ordered) - (torch.arange(len(values)) + 0.5) / len(values)).abs().max())
+
+
+# A gap that a right distribution exceeds once in a thousand seeds; the seed is fixed.
+ALLOWED = 1.95 / math.sqrt(N)
+
+
+def test_uniform_times_are_uniform(objective_named: Build) -> None:
+    t = objective_named("flow", time_distribution="uniform").times(N, torch.Generator().manual_seed(0), CPU)
+    assert 0 <= t.min()
+    assert t.max() <= 1
+    assert distance(t, lambda v: v) < ALLOWED
+
+
+def test_logit_normal_times_have_a_standard_normal_logit(objective_named: Build) -> None:
+    t = objective_named("flow", time_distribution="logit_normal").times(N, torch.Generator().manual_seed(0), CPU)
+    assert 0 < t.min()
+    assert t.max() < 1
+    assert distance(t, lambda v: torch.special.ndtr(v.logit())) < ALLOWED
+    assert distance(t, lambda v: v) > 10 * ALLOWED  # and are not uniform
+
+
+@pytest.mark.parametrize("levels", [1, 7, 100])
+def test_every_level_is_drawn_equally_often(objective_named: Build, levels: int) -> None:
+    t = objective_named("epsilon", train_timesteps=levels).times(N, torch.Generator().manual_seed(0), CPU)
+    level = t.double() * levels
+    assert (level - level.round()).abs().max() < 1e-4
+    counts = torch.bincount(level.round().long(), minlength=levels + 1)
+    assert counts[0] == 0
+    assert len(counts) == levels + 1
+    expected = N / levels
+    assert (counts[1:] - expected).abs().max() <= 5 * math.sqrt(expected)
+
+
+@pytest.mark.parametrize("name", ["flow", "epsilon"])
+def test_the_generator_alone_decides(objective_named: Build, name: str) -> None:
+    objective = objective_named(name)
+    before = torch.get_rng_state()
+    first, again, other = (objective.times(100, torch.Generator().manual_seed(s), CPU) for s in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), before)
