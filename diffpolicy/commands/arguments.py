@@ -50,14 +50,17 @@ def chosen_device(name: str) -> str:
 
 
 def _in_one_line(box: str) -> str:
-    # tyro draws a box: a title, the matter, then below rules a suggestion and where to read more.
-    sections: list[list[str]] = [[]]
+    # tyro draws a box, with dashes where the terminal is not UTF-8: a title, the matter, then below rules a suggestion and
+    # where to read more.
+    drawn: list[list[str]] = [[]]
     for row in box.splitlines()[1:]:
-        if "──" in row:
-            sections.append([])
-        elif text := re.sub(r"[│╭╮╰╯]", " ", row).strip():
-            sections[-1].append(text)
-    matter = " ".join(sections[0]) or "these arguments do not fit"
+        text = re.sub(r"[│╭╮╰╯]", " ", row).strip()
+        if text.strip("─-"):
+            drawn[-1].append(text)
+        else:
+            drawn.append([])
+    sections = [section for section in drawn if section] or [["these arguments do not fit"]]
+    matter = " ".join(sections[0])
     suggestion = sections[1] if len(sections) > 1 else []
     if suggestion and suggestion[0].startswith("Perhaps"):
         matter += f"; did you mean {' '.join(suggestion[1].split()[:1])}?"

@@ -89,8 +89,8 @@ def start(checkpoint: str | Path, folder: Path, films: dict[int, Path], **choice
         task = bar.add_task("episodes", total=choices["episodes"])
         result = evaluate(checkpoint, film=films, on_episodes=lambda done: bar.update(task, completed=done), **choices)
     path = write_eval(result, folder)
-    console = Console()
-    console.print(score_line(result), highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(score_line(result))
     for written in [path, *films.values()]:
-        console.print(f"written: {written}", highlight=False)
+        console.print(f"written: {written}")
     return result

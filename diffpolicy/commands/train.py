@@ -75,7 +75,7 @@ def start(
     from diffpolicy.training.loop import train
     from diffpolicy.training.windows import load_windows
 
-    console = Console()
+    console = Console(highlight=False, soft_wrap=True)
     device = chosen_device(device)
     if resume is None and any((folder / name).exists() for name in ("last", "last.previous")):
         raise ConfigError(f"{folder} holds a run already; continue it with --resume {folder}, or choose another --out")
@@ -100,8 +100,7 @@ def start(
 
     console.print(
         f"{store.n_episodes} episodes in {store.path}; {len(train_windows):,} windows to learn from, {len(held_out):,} held "
-        f"out; on {device}",
-        highlight=False,
+        f"out; on {device}"
     )
     result = train(
         config,
@@ -114,16 +113,12 @@ def start(
         evaluate=evaluate if tuning.episodes else None,
     )
     if result.interrupted:
-        console.print(
-            f"stopped at step {result.step:,}; go on with: diffpolicy train --resume {folder}", highlight=False
-        )
+        console.print(f"stopped at step {result.step:,}; go on with: diffpolicy train --resume {folder}")
     else:
-        console.print(f"trained {result.step:,} steps in {result.seconds / 60:.1f} min", highlight=False)
+        console.print(f"trained {result.step:,} steps in {result.seconds / 60:.1f} min")
         if result.best_score is not None:
-            console.print(
-                f"best mean score on {tuning.episodes} tuning episodes: {result.best_score:.3f}", highlight=False
-            )
-        console.print(f"evaluate: diffpolicy eval {folder / 'last'}", highlight=False)
+            console.print(f"best mean score on {tuning.episodes} tuning episodes: {result.best_score:.3f}")
+        console.print(f"evaluate: diffpolicy eval {folder / 'last'}")
     return result
 
 

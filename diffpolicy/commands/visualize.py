@@ -58,7 +58,7 @@ def run(argv: list[str]) -> None:
     arguments: VisualizeArguments = parse(VisualizeArguments, argv, prog="diffpolicy visualize")
     folder = arguments.out or Path("runs") / f"visualize-{Path(arguments.checkpoint).name}"
     for path in start(arguments, folder):
-        Console().print(f"written: {path}", highlight=False)
+        Console(highlight=False, soft_wrap=True).print(f"written: {path}")
 
 
 def start(arguments: VisualizeArguments, folder: Path) -> list[Path]:
@@ -90,7 +90,7 @@ def start(arguments: VisualizeArguments, folder: Path) -> list[Path]:
     for film in films:
         write_video(film, frames, fps=15, hold_last_s=1.5)
     strip = folder / "denoising.png"
-    write_picture(strip, denoising_strip(path, scene, **look))
+    write_picture(strip, denoising_strip(path, scene, panels=min(5, len(path)), **look))
     return [*films, strip]
 
 
@@ -102,8 +102,9 @@ def _sampled_path(
     import torch
 
     from diffpolicy.evaluation.controller import Controller
-    from diffpolicy.evaluation.rollout import make_env, start_episode
+    from diffpolicy.evaluation.rollout import check_world, make_env, start_episode
 
+    check_world(settings, policy.obs_shapes, policy.action_dim, arguments.seed)
     env = make_env(settings, render=True)
     obs, _ = start_episode(env, settings, arguments.seed, arguments.state)
     controller = Controller(policy, steps=arguments.steps, sampler=arguments.sampler, seed=arguments.seed)

@@ -18,7 +18,7 @@ from diffpolicy.checkpoint import find_checkpoint, load_policy, read_meta
 from diffpolicy.config import ExperimentConfig
 from diffpolicy.errors import ConfigError
 from diffpolicy.evaluation.metrics import EpisodeRecord, summarize
-from diffpolicy.evaluation.rollout import LANES, RolloutSettings, rollout
+from diffpolicy.evaluation.rollout import LANES, RolloutSettings, check_world, rollout
 
 FINAL_SEEDS_FROM = 100_000
 
@@ -71,10 +71,12 @@ def evaluate(
     folder = find_checkpoint(checkpoint)
     meta = read_meta(folder)
     settings = settings_of(meta["experiment"], **changes)
+    # What does not fit is told now, not after the workers have started.
+    policy = load_policy(folder, device)
+    check_world(settings, policy.obs_shapes, policy.action_dim, seed)
     seeds = range(seed, seed + episodes)
     blocks = [_Block(folder, device, seeds[i : i + LANES], settings, film or {}) for i in range(0, episodes, LANES)]
     if workers == 1 or len(blocks) == 1:
-        policy = load_policy(folder, device)
         records = rollout(policy, seeds, settings, film=film, on_episodes=on_episodes)
     else:
         records = _in_processes(blocks, min(workers, len(blocks)), on_episodes)

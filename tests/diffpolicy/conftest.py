@@ -32,7 +32,7 @@ TINY = {
 }
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """These networks are too small to share among threads, and two test runs would fight over the cores."""
     torch.set_num_threads(1)

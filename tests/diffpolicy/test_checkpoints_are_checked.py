@@ -3,9 +3,7 @@
 import errno
 import json
 import os
-import re
 import shutil
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-import diffpolicy
 from diffpolicy import checkpoint as module
 from diffpolicy.checkpoint import find_checkpoint, load_checkpoint, load_policy, read_meta, save_checkpoint
 from diffpolicy.errors import CheckpointError
@@ -142,7 +139,7 @@ def test_a_misspelt_name_is_corrected(make_checkpoint: Make, tmp_path: Path, mon
     make_checkpoint("pretrained/pusht-state")
     monkeypatch.setattr(module, "__file__", str(tmp_path / "checkpoint.py"))
     assert find_checkpoint("pusht-state") == tmp_path / "pretrained" / "pusht-state"
-    with pytest.raises(CheckpointError, match="'pusht-stat'.*did you mean 'pusht-state'"):
+    with pytest.raises(CheckpointError, match=r"'pusht-stat'.*did you mean 'pusht-state'"):
         load_policy("pusht-stat")
 
 
@@ -205,42 +202,14 @@ def test_a_crash_in_the_middle_of_writing_leaves_the_old_one(
         path.write_bytes(b"half a file")
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(module, "save_file", die)
+    real = module.save_file
+    monkeypatch.setattr(module, "save_file", die)
+    with pytest.raises(KeyboardInterrupt):
         save_checkpoint(folder, make_policy(tiny(), seed=1), tiny(), card="")
     assert torch.equal(plans(load_policy(folder)), expected)
+    monkeypatch.setattr(module, "save_file", real)
     save_checkpoint(folder, make_policy(tiny(), seed=1), tiny(), card="")
     assert os.listdir(folder.parent) == ["last"]
-
-
-def test_nothing_is_a_pickle(tmp_path: Path, make_store: Any, tiny: Any, run_training: Any) -> None:
-    run_training(tiny(), make_store(), tmp_path / "run")
-    files = [path for path in (tmp_path / "run" / "last").iterdir() if path.is_file()]
-    assert len(files) == 5
-    for path in files:
-        content = path.read_bytes()
-        assert not zipfile.is_zipfile(path)
-        assert not content.startswith(b"\x80")
-        if path.suffix == ".json":
-            json.loads(content)
-
-
-def test_the_package_never_unpickles() -> None:
-    forbidden = re.compile(
-        r"torch\.load\b|\bpickle\b|\bjoblib\b|allow_pickle|load_state\(|yaml\.(unsafe_)?load\(|\beval\("
-    )
-    package = Path(diffpolicy.__file__).parent
-    sources = [*package.rglob("*.py")]
-    assert len(sources) > 30
-    found = [
-        f"{path.name}: {line.strip()}"
-        for path in sources
-        for line in path.read_text().splitlines()
-        if forbidden.search(line.split("#")[0])
-        and "which this project never loads" not in line
-        and not re.search(r"\.eval\(\)", line)
-    ]
-    assert found == []
 
 
 def test_extra_files_travel_with_it(tiny: Any, make_policy: Any, tmp_path: Path) -> None:

@@ -37,7 +37,10 @@ BAD: dict[str, tuple[Obs, str]] = {
     "nothing": ({}, "lacks 'keypoints': .* observes keypoints, agent_pos; found nothing"),
     "a key is missing": (without(good(), "agent_pos"), "lacks 'agent_pos'.*found keypoints"),
     "another layout": ({"state": np.zeros((2, 2, 5))}, "lacks 'keypoints'.*found state"),
-    "no batch": ({k: v[0] for k, v in good().items()}, r"'keypoints' has shape \(2, 9, 2\); expected \(batch, 2, 9, 2\)"),
+    "no batch": (
+        {k: v[0] for k, v in good().items()},
+        r"'keypoints' has shape \(2, 9, 2\); expected \(batch, 2, 9, 2\)",
+    ),
     "one step": (good() | {"agent_pos": np.zeros((2, 1, 2))}, r"'agent_pos' has shape \(2, 1, 2\)"),
     "flat points": (good() | {"keypoints": np.zeros((2, 2, 18))}, r"'keypoints' has shape \(2, 2, 18\)"),
     "a number": (good() | {"agent_pos": np.float64(3)}, r"'agent_pos' has shape \(\)"),

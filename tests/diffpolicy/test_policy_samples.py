@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import diffpolicy.policy
-from diffpolicy.config import ExperimentConfig, PolicyConfig
+from diffpolicy.config import ExperimentConfig, PolicyConfig, config_from_dict
 from diffpolicy.errors import ConfigError
 from diffpolicy.policy import DiffusionPolicy
 
@@ -40,7 +40,9 @@ def test_shapes(tiny: Tiny, make_policy: Make, way: dict[str, Any], n: int) -> N
     assert torch.equal(path[-1], x)
     assert torch.equal(policy.sample({"state": states(4)}, n=n, generator=seeded(0)), x)
     assert policy.noise_levels().shape == (4,)
-    assert policy.sample({"state": states(4)}, steps=5, return_path=True)[1].shape[0] == len(policy.noise_levels(5)) == 6
+    assert (
+        policy.sample({"state": states(4)}, steps=5, return_path=True)[1].shape[0] == len(policy.noise_levels(5)) == 6
+    )
 
 
 def test_several_observations_are_seen_and_others_ignored(tiny: Tiny, make_policy: Make) -> None:
@@ -104,8 +106,6 @@ def test_results_lie_within_the_demonstrated_range(way: dict[str, Any], steps: i
 
 
 def tiny_config(steps: int, way: dict[str, Any]) -> PolicyConfig:
-    from diffpolicy.config import config_from_dict
-
     backbone = {"name": "mlp", "width": 16, "blocks": 1, "cond_width": 8}
     return config_from_dict({"task": "plain", "backbone": backbone, "steps": steps, **way}, "test", PolicyConfig)
 

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
+
 from diffpolicy.config import DDPMConfig, FlowConfig
 from diffpolicy.diffusion import DDPM, Flow, build_objective
-from torch import Tensor
 
 
 class Oracle:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+
 from diffpolicy.diffusion import DDPM, Flow
 
 Build = Callable[..., DDPM | Flow]

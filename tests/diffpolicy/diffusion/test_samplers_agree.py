@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from diffpolicy.diffusion import DDPM, Flow, sample
 from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor
+
+from diffpolicy.diffusion import DDPM, Flow, sample
 
 Build = Callable[..., DDPM | Flow]
 Cond = Callable[[int], Tensor]
@@ -27,7 +28,9 @@ def knows_the_gaussian(objective: DDPM | Flow) -> Callable[[Tensor, Tensor, Tens
     return model
 
 
-@pytest.mark.parametrize(("sampler", "name"), [("euler", "flow"), ("ddim", "epsilon"), ("ddim", "v"), ("ddim", "sample")])
+@pytest.mark.parametrize(
+    ("sampler", "name"), [("euler", "flow"), ("ddim", "epsilon"), ("ddim", "v"), ("ddim", "sample")]
+)
 def test_deterministic_samplers_converge_to_the_gaussian(
     objective_named: Build, no_cond: Cond, sampler: str, name: str
 ) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+
 from diffpolicy.diffusion import DDPM, Flow, noise_levels, sample
 from diffpolicy.errors import ConfigError
-from torch import Tensor
 
 Build = Callable[..., DDPM | Flow]
 Cond = Callable[[int], Tensor]
@@ -137,7 +138,7 @@ def test_more_steps_than_levels_are_refused(objective_named: Build, oracle: Any,
     objective, (x0, noise) = objective_named("v", train_timesteps=10), draw()
     x, _ = sample(oracle(objective, x0), objective, no_cond(ROWS), noise, sampler=sampler, steps=10)
     torch.testing.assert_close(x, x0)
-    with pytest.raises(ConfigError, match="steps is 11, but .* 10 noise levels"):
+    with pytest.raises(ConfigError, match=r"steps is 11, but .* 10 noise levels"):
         sample(oracle(objective, x0), objective, no_cond(ROWS), noise, sampler=sampler, steps=11)
 
 
@@ -148,5 +149,7 @@ def test_a_sampler_of_another_objective_is_refused(
     objective_named: Build, oracle: Any, no_cond: Cond, name: str, sampler: str
 ) -> None:
     objective, (x0, noise) = objective_named(name), draw()
-    with pytest.raises(ConfigError, match=f"sampler '{sampler}' cannot solve (Flow|DDPM); flow: euler; ddpm: ddpm, ddim"):
+    with pytest.raises(
+        ConfigError, match=f"sampler '{sampler}' cannot solve (Flow|DDPM); flow: euler; ddpm: ddpm, ddim"
+    ):
         sample(oracle(objective, x0), objective, no_cond(ROWS), noise, sampler=sampler, steps=2)

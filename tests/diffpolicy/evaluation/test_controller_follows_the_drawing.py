@@ -145,5 +145,5 @@ def test_an_observation_that_cannot_be_trusted_is_refused(
 
 def test_a_bare_array_for_two_keys_is_refused(tiny: Any, make_policy: Any) -> None:
     policy = make_policy(tiny(policy={"observations": ["keypoints", "agent_pos"]}))
-    with pytest.raises(ObservationError, match="bare array.*keypoints, agent_pos"):
+    with pytest.raises(ObservationError, match=r"bare array.*keypoints, agent_pos"):
         Controller(policy)(np.zeros(5))

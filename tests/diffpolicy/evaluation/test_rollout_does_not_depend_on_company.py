@@ -20,10 +20,12 @@ from diffpolicy.evaluation.rollout import LANES, RolloutSettings, check_world, r
 
 Make = Callable[..., Path]
 PUSHT = "diffpolicy_envs:diffpolicy/PushT-v0"
-STOCHASTIC = {"policy": {"objective": {"name": "ddpm", "train_timesteps": 4}, "sampler": "ddpm"}}
+WIDE = {"width": 256, "cond_width": 64}  # in narrower products the rounding hardly depends on the number of rows
+FLOW = {"policy": {"backbone": WIDE}}
+STOCHASTIC = {"policy": {"backbone": WIDE, "objective": {"name": "ddpm", "train_timesteps": 4}, "sampler": "ddpm"}}
 
 
-@pytest.mark.parametrize("changes", [{}, STOCHASTIC], ids=["flow", "noise on the way"])
+@pytest.mark.parametrize("changes", [FLOW, STOCHASTIC], ids=["flow", "noise on the way"])
 def test_more_episodes_change_no_earlier_one(changes: dict[str, Any], make_checkpoint: Make) -> None:
     assert LANES == 50  # 60 and 110 end in different blocks
     checkpoint = make_checkpoint(**changes)
@@ -35,11 +37,13 @@ def test_more_episodes_change_no_earlier_one(changes: dict[str, Any], make_check
     assert alone == sixty[3]
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(make_checkpoint: Make) -> None:
     checkpoint = make_checkpoint()
     seen: list[int] = []
     one, two = (
-        evaluate(checkpoint, episodes=60, seed=500_000, max_steps=10, workers=n, on_episodes=seen.append) for n in (1, 2)
+        evaluate(checkpoint, episodes=60, seed=500_000, max_steps=10, workers=n, on_episodes=seen.append)
+        for n in (1, 2)
     )
     assert two["records"] == one["records"]
     assert one["mean_score"] == two["mean_score"]
@@ -85,9 +89,8 @@ def test_eval_json_holds_what_is_documented(make_checkpoint: Make, tmp_path: Pat
     assert path.name == "eval.json"
     assert list(path.parent.iterdir()) == [path]
     assert read == result
-    documented = (
-        "episodes protocol seed mean_score success_rate success_interval_95 mean_final_coverage nfe wall_s checkpoint records"
-    )
+    documented = "episodes protocol seed mean_score success_rate success_interval_95 mean_final_coverage"
+    documented += " nfe wall_s checkpoint records"
     assert set(documented.split()) <= read.keys()
     assert (read["episodes"], read["protocol"], read["seed"], read["nfe"]) == (3, "gym_pusht", 500_000, 5)
     assert read["checkpoint"]["identity"] == read_meta(checkpoint)["identity"]
@@ -110,7 +113,7 @@ class Started(gym.Wrapper):
         return self.env.reset(options={"state": state})
 
 
-@pytest.mark.parametrize(("shift_px", "success"), [(0.0, True), (2.0, True), (4.0, False), (100.0, False)])
+@pytest.mark.parametrize(("shift_px", "success"), [(0.0, True), (1.5, True), (2.0, False), (100.0, False)])
 def test_success_is_coverage_beyond_95_percent(
     shift_px: float, success: bool, make_checkpoint: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,7 +150,11 @@ MISTAKES: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "unknown argument": ({"env_kwargs": {"obs_typ": "state"}}, ConfigError, "cannot make the environment.*obs_typ"),
     "unknown protocol": ({"protocol": "gym_push"}, ConfigError, "gym_pusht"),
     "negative seed": ({"seed": -1}, ConfigError, "cannot start from seed -1"),
-    "another observation": ({"env_kwargs": {"obs_type": "keypoints"}}, ObservationError, "obs_type.*keypoints.*lacks 'state'"),
+    "another observation": (
+        {"env_kwargs": {"obs_type": "keypoints"}},
+        ObservationError,
+        "obs_type.*keypoints.*lacks 'state'",
+    ),
     "other actions": (
         {"env": "Pendulum-v1", "env_kwargs": {}, "protocol": ""},
         ObservationError,
@@ -157,7 +164,9 @@ MISTAKES: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
 
 
 @pytest.mark.parametrize(("choices", "error", "message"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_one_line(choices: dict[str, Any], error: type[Exception], message: str, make_checkpoint: Make) -> None:
+def test_a_mistake_is_one_line(
+    choices: dict[str, Any], error: type[Exception], message: str, make_checkpoint: Make
+) -> None:
     with pytest.raises(error, match=message) as caught:
         evaluate(make_checkpoint(), **({"episodes": 1, "max_steps": 2} | choices))
     assert "\n" not in str(caught.value)

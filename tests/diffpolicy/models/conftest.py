@@ -1,0 +1,31 @@
+"""What tests of networks share: small ones of every kind, with weights that all matter."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from diffpolicy.config import MLPConfig, UNet1DConfig
+from diffpolicy.models import build_backbone
+
+SMALL = {
+    "mlp": MLPConfig(width=16, blocks=2, cond_width=8),
+    "unet1d": UNet1DConfig(channels=(8, 16, 24), kernel_size=3, groups=4, time_width=8),
+}
+
+
+@pytest.fixture
+def small() -> Callable[..., nn.Module]:
+    """A function that makes a small backbone for cond of 5 numbers; `perturbed` moves it away from its start."""
+
+    def make(name: str, horizon: int = 8, action_dim: int = 2, *, perturbed: bool = True) -> nn.Module:
+        backbone = build_backbone(SMALL[name], horizon=horizon, action_dim=action_dim, cond_dim=5)
+        if perturbed:
+            g = torch.Generator().manual_seed(0)
+            with torch.no_grad():
+                for parameter in backbone.parameters():
+                    parameter.normal_(std=0.3, generator=g)
+        return backbone.eval()
+
+    return make
