@@ -15,7 +15,7 @@ demo: $(VENV)/.installed  ## train, evaluate and draw on one set of demonstratio
 	$(BIN)/diffpolicy demo --demos $(DEMOS)
 
 test: $(VENV)/.installed-dev  ## the tests; shapes in annotations are checked while they run
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" --jaxtyping-packages=diffpolicy,diffpolicy_envs,diffpolicy_demos,beartype.beartype
 
 test-slow: $(VENV)/.installed-dev  ## the tests that take minutes
 	$(BIN)/pytest -m slow --timeout 3600

@@ -18,7 +18,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from diffpolicy.config import ExperimentConfig, config_from_dict, config_to_dict
+from diffpolicy.config import ExperimentConfig
+from diffpolicy.config_file import config_from_dict, config_to_dict
 from diffpolicy.errors import CheckpointError, ConfigError
 from diffpolicy.policy import DiffusionPolicy
 

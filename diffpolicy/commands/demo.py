@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from diffpolicy.commands.arguments import parse
-from diffpolicy.config import load_config
+from diffpolicy.config_file import load_config
 from diffpolicy.errors import ConfigError
 
 

@@ -13,7 +13,8 @@ from diffpolicy_demos import open_store
 from rich.console import Console
 
 from diffpolicy.commands.arguments import chosen_device, parse
-from diffpolicy.config import ExperimentConfig, config_from_dict, config_to_dict, configs_folder, load_config
+from diffpolicy.config import ExperimentConfig
+from diffpolicy.config_file import config_from_dict, config_to_dict, configs_folder, load_config
 from diffpolicy.errors import ConfigError
 
 

@@ -114,7 +114,7 @@ def train(
     )
 
     def save(name: str, step: int, *, resumable: bool) -> None:
-        states = gather_object([generator_states(generator)])
+        states = gather_object([generator_states(generator)]) if resumable else []  # every process must take part
         if not accelerator.is_main_process:
             return
         ema.copy_to(averaged.parameters())

@@ -11,7 +11,8 @@ from diffpolicy_demos import create_store, open_store
 from diffpolicy_envs.pusht.geometry import block_keypoints
 
 from diffpolicy.checkpoint import save_checkpoint
-from diffpolicy.config import ExperimentConfig, config_from_dict
+from diffpolicy.config import ExperimentConfig
+from diffpolicy.config_file import config_from_dict
 from diffpolicy.policy import DiffusionPolicy
 from diffpolicy.training.loop import TrainingResult, train
 from diffpolicy.training.windows import load_windows

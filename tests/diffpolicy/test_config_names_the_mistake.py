@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from diffpolicy.config import ExperimentConfig, config_from_dict, configs_folder, load_config
+from diffpolicy.config import ExperimentConfig
+from diffpolicy.config_file import config_from_dict, configs_folder, load_config
 from diffpolicy.errors import ConfigError
 
 MLP = "policy: {backbone: {name: mlp, %s}}"

@@ -7,17 +7,8 @@ import pytest
 import torch
 import yaml
 
-from diffpolicy.config import (
-    DataConfig,
-    DDPMConfig,
-    ExperimentConfig,
-    PolicyConfig,
-    UNet1DConfig,
-    config_from_dict,
-    config_to_dict,
-    configs_folder,
-    load_config,
-)
+from diffpolicy.config import DataConfig, DDPMConfig, ExperimentConfig, PolicyConfig, UNet1DConfig
+from diffpolicy.config_file import config_from_dict, config_to_dict, configs_folder, load_config
 from diffpolicy.policy import DiffusionPolicy
 
 SHIPPED = sorted(path.stem for path in configs_folder().glob("*.yaml"))

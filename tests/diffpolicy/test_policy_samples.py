@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import diffpolicy.policy
-from diffpolicy.config import ExperimentConfig, PolicyConfig, config_from_dict
+from diffpolicy.config import ExperimentConfig, PolicyConfig
+from diffpolicy.config_file import config_from_dict
 from diffpolicy.errors import ConfigError
 from diffpolicy.policy import DiffusionPolicy
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from diffpolicy.checkpoint import load_policy
 from diffpolicy.cli import main
-from diffpolicy.config import load_config
+from diffpolicy.config_file import load_config
 
 
 def announced(out: str) -> list[Path]:

@@ -12,7 +12,7 @@ import pytest
 from diffpolicy_envs.pusht.geometry import GOAL_POSE
 
 from diffpolicy.checkpoint import load_policy, read_meta
-from diffpolicy.config import config_from_dict
+from diffpolicy.config_file import config_from_dict
 from diffpolicy.errors import ConfigError, ObservationError
 from diffpolicy.evaluation.controller import Controller
 from diffpolicy.evaluation.evaluate import evaluate, settings_of, write_eval
