@@ -60,22 +60,22 @@ def save_checkpoint(
         partial.mkdir()
         weights = {name: _stored(name, value, half) for name, value in policy.state_dict().items()}
         _write_tensors(partial / WEIGHTS, weights)
+        for name, content in (extra_files or {}).items():
+            if name.endswith(".safetensors"):
+                _write_tensors(partial / name, content)
+            else:
+                (partial / name).write_text(json.dumps(content) + "\n", encoding="utf-8")
         meta = {
             "format": FORMAT,
             "experiment": config_to_dict(experiment),
             "obs_shapes": {key: list(shape) for key, shape in policy.obs_shapes.items()},
             "action_dim": policy.action_dim,
             "trained": dict(trained or {}),
-            "sha256": hashlib.sha256((partial / WEIGHTS).read_bytes()).hexdigest(),
+            "sha256": {path.name: _digest(path) for path in sorted(partial.iterdir())},
         }
         meta["identity"] = _identity(meta)
         (partial / CONFIG).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
         (partial / CARD).write_text(card, encoding="utf-8")
-        for name, content in (extra_files or {}).items():
-            if name.endswith(".safetensors"):
-                _write_tensors(partial / name, content)
-            else:
-                (partial / name).write_text(json.dumps(content) + "\n", encoding="utf-8")
     except SafetensorError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise OSError(f"cannot write {folder}: {error}") from None
@@ -123,15 +123,18 @@ def read_meta(folder: Path) -> dict[str, Any]:
             raise CheckpointError(f"{folder}: {name} is missing; a checkpoint holds {WEIGHTS}, {CONFIG} and {CARD}")
     try:
         meta = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        stored_format, identity, digest = meta["format"], meta.pop("identity"), meta["sha256"]
+        stored_format, identity, digests = meta["format"], meta.pop("identity"), dict(meta["sha256"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{folder / CONFIG}: not a checkpoint's config ({error!r})") from None
     if stored_format != FORMAT:
         raise CheckpointError(f"{folder / CONFIG}: format {stored_format}, but this version reads {FORMAT}; update")
     if identity != _identity(meta):
         raise CheckpointError(f"{folder / CONFIG}: altered since it was written; restore it, or train anew")
-    if hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest() != digest:
-        raise CheckpointError(f"{folder / WEIGHTS}: altered since it was written (SHA-256 differs); restore it")
+    for name, digest in digests.items():
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder}: {name} is missing; restore it, or train anew")
+        if _digest(folder / name) != digest:
+            raise CheckpointError(f"{folder / name}: altered since it was written (SHA-256 differs); restore it")
     meta["experiment"] = config_from_dict(meta["experiment"], str(folder / CONFIG))
     return meta | {"identity": identity}
 
@@ -150,6 +153,11 @@ def find_checkpoint(name_or_folder: str | Path) -> Path:
     close = difflib.get_close_matches(str(name_or_folder), names, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"released: {', '.join(names) or 'none'}"
     raise CheckpointError(f"no checkpoint {str(name_or_folder)!r}: give a folder or a released name; {hint}")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _identity(meta: Mapping[str, Any]) -> str:

@@ -93,7 +93,9 @@ def start(
         shapes = {key: tuple(value.shape[1:]) for key, value in train_windows.obs.items()}
         check_world(settings_of(config), shapes, train_windows.action.shape[-1], tuning.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(config_to_dict(config), sort_keys=False), encoding="utf-8")
+    if resume is None:
+        text = yaml.safe_dump(config_to_dict(config), sort_keys=False)
+        (folder / "config.yaml").write_text(text, encoding="utf-8")
 
     def evaluate(policy: DiffusionPolicy) -> dict[str, Any]:
         result = summarize(rollout(policy, range(tuning.seed, tuning.seed + tuning.episodes), settings_of(config)))

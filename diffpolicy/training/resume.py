@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -47,10 +46,10 @@ def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict
 
 
 def read_training(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The two files that a resume needs.
+    """The two files that a resume needs, of a checkpoint whose digests were checked.
 
     Raises:
-        CheckpointError: they are missing (a released checkpoint has none) or unreadable.
+        CheckpointError: they are missing (a released checkpoint has none).
     """
     for name in (TENSORS, STATE):
         if not (folder / name).is_file():
@@ -58,10 +57,7 @@ def read_training(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 f"{folder}: {name} is missing, so training cannot resume here; --init-from {folder} starts a new run "
                 "from its weights"
             )
-    try:
-        return load_file(folder / TENSORS), json.loads((folder / STATE).read_text(encoding="utf-8"))
-    except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{folder}: training state unreadable ({error}); use an older checkpoint") from None
+    return load_file(folder / TENSORS), json.loads((folder / STATE).read_text(encoding="utf-8"))
 
 
 def restore_training(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:

@@ -77,3 +77,13 @@ def test_keys_are_kept_apart() -> None:
     normalizer.fit("b", torch.tensor([[100.0], [300.0]]))
     assert torch.equal(normalizer.normalize("a", torch.tensor([5.0])), before)
     assert normalizer.normalize("b", torch.tensor([300.0])) == 1
+
+
+def test_a_key_may_hold_a_dot() -> None:
+    normalizer = Normalizer({"observation.state": (2,)})
+    values = torch.tensor([[0.0, 10.0], [4.0, 30.0]])
+    normalizer.fit("observation.state", values)
+    torch.testing.assert_close(
+        normalizer.normalize("observation.state", values), torch.tensor([[-1.0, -1.0], [1.0, 1.0]])
+    )
+    assert not any("observation.state" in name for name in normalizer.state_dict())
