@@ -10,14 +10,16 @@ import torch
 
 from diffpolicy.errors import ConfigError, ObservationError
 from diffpolicy.evaluation.controller import Controller
+from diffpolicy.policy import DiffusionPolicy
 
 
-class Diary:
+class Diary(DiffusionPolicy):
     """A policy whose observation is the time and whose plan says when it was made and which of its actions is which."""
 
     obs_shapes = {"clock": (1,)}  # noqa: RUF012 - never changed
 
     def __init__(self, obs_horizon: int = 2, pred_horizon: int = 8, action_horizon: int = 4) -> None:
+        torch.nn.Module.__init__(self)  # no network: the plans are known
         self.config: Any = SimpleNamespace(
             obs_horizon=obs_horizon, pred_horizon=pred_horizon, action_horizon=action_horizon
         )

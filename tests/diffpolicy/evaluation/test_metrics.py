@@ -40,7 +40,7 @@ def test_wilson_solves_its_own_equation_and_is_symmetric(n: int) -> None:
 
 def test_the_interval_of_a_mean_covers_it_95_times_in_100() -> None:
     rng = np.random.default_rng(0)
-    covered = [low <= 0.3 <= high for low, high in (mean_interval(rng.beta(3, 7, 100)) for _ in range(2000))]
+    covered = [low <= 0.3 <= high for low, high in (mean_interval(rng.beta(3, 7, 100).tolist()) for _ in range(2000))]
     assert np.mean(covered) == pytest.approx(0.95, abs=0.015)
 
 
