@@ -12,7 +12,7 @@ help:  ## list the targets
 install: $(VENV)/.installed  ## the package and its dependencies, into .venv
 
 demo: $(VENV)/.installed  ## train, evaluate and draw on one set of demonstrations (DEMOS=path)
-	$(BIN)/diffpolicy demo --demos $(DEMOS)
+	$(BIN)/diffpolicy demo --demos "$(DEMOS)"
 
 test: $(VENV)/.installed-dev  ## the tests; shapes in annotations are checked while they run
 	$(BIN)/pytest -m "not slow" --jaxtyping-packages=diffpolicy,diffpolicy_envs,diffpolicy_demos,beartype.beartype
@@ -34,7 +34,7 @@ format: $(VENV)/.installed-dev  ## put the code in order
 
 build: $(VENV)/.installed-dev  ## the wheel, installed alone and tried in an empty environment
 	rm -rf dist
-	$(BIN)/python -m build --wheel --outdir dist .
+	$(BIN)/python -m build --no-isolation --wheel --outdir dist .
 	tests/wheel_smoke_test.sh dist/*.whl $(PYTHON)
 
 clean:  ## remove what these targets made

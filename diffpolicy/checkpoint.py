@@ -1,12 +1,12 @@
 """A policy on disk: a folder with `model.safetensors`, `config.json` and `card.md`. Nothing in it is ever unpickled.
 
 `config.json` carries a digest of the weights and of itself, so that an altered or mixed-up file is noticed before a robot
-moves. A folder is written under a temporary name and then renamed: a reader sees the old one or the new one.
+moves. Opening one imports the task that `config.json` names, so open a stranger's checkpoint only after a look at that
+file. A folder is written under a temporary name and then renamed: a reader sees the old one or the new one.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import shutil
@@ -16,11 +16,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from diffpolicy.config import ExperimentConfig
 from diffpolicy.config_file import config_from_dict, config_to_dict
-from diffpolicy.errors import CheckpointError, ConfigError
+from diffpolicy.device import chosen_device
+from diffpolicy.errors import CheckpointError, ConfigError, suggestion
 from diffpolicy.policy import DiffusionPolicy
 
 FORMAT = 1
@@ -92,12 +93,13 @@ def save_checkpoint(
 def load_policy(name_or_folder: str | Path, device: str | torch.device = "cpu") -> DiffusionPolicy:
     """Open a released policy by name (`pusht-state`) or a checkpoint by its folder, ready to sample.
 
-    A run's folder works too: its best checkpoint is taken, or else its last.
+    A run's folder works too: its last checkpoint is taken.
 
     Raises:
         CheckpointError: no such checkpoint, or a file that is missing, altered or of another format.
     """
-    policy, _ = load_checkpoint(find_checkpoint(name_or_folder), device)
+    chosen = chosen_device(device) if isinstance(device, str) else device
+    policy, _ = load_checkpoint(find_checkpoint(name_or_folder), chosen)
     return policy.eval().requires_grad_(False)
 
 
@@ -130,28 +132,36 @@ def read_meta(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{folder / CONFIG}: format {stored_format}, but this version reads {FORMAT}; update")
     if identity != _identity(meta):
         raise CheckpointError(f"{folder / CONFIG}: altered since it was written; restore it, or train anew")
+    check_files(folder, {WEIGHTS: digests.get(WEIGHTS)})
+    meta["experiment"] = config_from_dict(meta["experiment"], str(folder / CONFIG))
+    return meta | {"identity": identity}
+
+
+def check_files(folder: Path, digests: Mapping[str, str | None]) -> None:
+    """Compare files with the digests that `config.json` gives for them.
+
+    Raises:
+        CheckpointError: a file is missing or another than was written.
+    """
     for name, digest in digests.items():
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder}: {name} is missing; restore it, or train anew")
         if _digest(folder / name) != digest:
             raise CheckpointError(f"{folder / name}: altered since it was written (SHA-256 differs); restore it")
-    meta["experiment"] = config_from_dict(meta["experiment"], str(folder / CONFIG))
-    return meta | {"identity": identity}
 
 
 def find_checkpoint(name_or_folder: str | Path) -> Path:
-    """The folder of a checkpoint: a released name, a checkpoint's folder, or a run's folder (best before last)."""
+    """The folder of a checkpoint: a released name, a checkpoint's folder, or a run's folder (its last)."""
     given = Path(name_or_folder)
     released = Path(__file__).parent / "pretrained"
-    for folder in (given, given / "best", given / "last", released / str(name_or_folder)):
+    for folder in (given, given / "last", released / str(name_or_folder)):
         for candidate in (folder, folder.parent / f"{folder.name}.previous"):
             if (candidate / CONFIG).is_file() or (candidate / WEIGHTS).is_file():
                 return candidate
     if given.exists():
         raise CheckpointError(f"{given}: no checkpoint in it; one holds {WEIGHTS}, {CONFIG} and {CARD}")
     names = sorted(p.parent.name for p in released.glob(f"*/{CONFIG}"))
-    close = difflib.get_close_matches(str(name_or_folder), names, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"released: {', '.join(names) or 'none'}"
+    hint = suggestion(str(name_or_folder), names, f"released: {', '.join(names) or 'none'}")
     raise CheckpointError(f"no checkpoint {str(name_or_folder)!r}: give a folder or a released name; {hint}")
 
 
@@ -170,4 +180,5 @@ def _stored(name: str, value: torch.Tensor, half: bool) -> torch.Tensor:
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
-    save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, path)
+    # Not safetensors' own save_file: that makes files which only their owner may read.
+    path.write_bytes(save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}))

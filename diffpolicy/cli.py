@@ -5,11 +5,13 @@ Commands are imported when they are called, so that `diffpolicy --help` needs no
 
 from __future__ import annotations
 
-import difflib
 import importlib
+import signal
 import sys
+from collections.abc import Callable
 
 from diffpolicy import __version__
+from diffpolicy.errors import CheckpointError, ConfigError, ObservationError, suggestion
 
 COMMANDS = {
     "demo": "train, evaluate and draw on one set of demonstrations",
@@ -45,23 +47,30 @@ def main(argv: list[str] | None = None) -> None:
         return
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f"did you mean `{close[0]}`?" if close else f"there are: {', '.join(COMMANDS)}"
+        hint = suggestion(name, COMMANDS, f"there are: {', '.join(COMMANDS)}")
         _fail(f"diffpolicy: no command {name!r}; {hint}", code=2)
-    module = importlib.import_module(f"diffpolicy.commands.{name}")
-    from diffpolicy_demos import StoreError
-
-    from diffpolicy.errors import CheckpointError, ConfigError, ObservationError
-
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` cleans up as Ctrl-C does
     try:
-        module.run(rest)
-    except (StoreError, CheckpointError, ConfigError, ObservationError) as error:
+        from diffpolicy_demos import StoreError
+
+        mistakes = (StoreError, CheckpointError, ConfigError, ObservationError)
+        _run(importlib.import_module(f"diffpolicy.commands.{name}").run, name, rest, mistakes)
+    except KeyboardInterrupt:
+        _fail(f"diffpolicy {name}: interrupted", code=130)
+
+
+def _run(run: Callable[[list[str]], None], name: str, rest: list[str], mistakes: tuple[type[Exception], ...]) -> None:
+    try:
+        run(rest)
+    except mistakes as error:
         _fail(f"diffpolicy {name}: {error}")
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
         _fail(f"diffpolicy {name}: {error.strerror or error}{place}")
-    except KeyboardInterrupt:
-        _fail(f"diffpolicy {name}: interrupted", code=130)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, named so that torch need not be imported here
+            raise
+        _fail(f"diffpolicy {name}: the device is out of memory; lower training.batch_size, or use --device cpu")
 
 
 def _fail(line: str, code: int = 1) -> None:

@@ -22,11 +22,13 @@ class MLPConfig:
     width: int = 512
     """Features of the residual stream."""
     blocks: int = 3
+    """Residual blocks."""
     expansion: int = 2
     """Hidden features of a block, in multiples of the width."""
     cond_width: int = 256
     """Features of the embedding of time and observation that modulates every block; even."""
     dropout: float = 0.0
+    """Share of hidden features left out in training."""
 
     def __post_init__(self) -> None:
         _positive(self, "width", "blocks", "expansion", "cond_width")
@@ -42,9 +44,11 @@ class UNet1DConfig:
     __pydantic_config__ = _STRICT_KEYS
     name: Literal["unet1d"] = "unet1d"
     channels: tuple[int, ...] = (256, 512, 1024)
+    """Features at each level; each level but the last halves the horizon."""
     kernel_size: int = 5
     groups: int = 8
     time_width: int = 256
+    """Features of the embedding of the noise level."""
 
     def __post_init__(self) -> None:
         _positive(self, "kernel_size", "groups", "time_width")
@@ -141,20 +145,21 @@ class DataConfig:
     path: str = "pusht"
     """A folder, a zip, a URL or the name of a known set (`pusht` is the public human set)."""
     max_episodes: int | None = None
-    """Train on so many episodes at most, drawn by the seed (the paper's recipe: 90)."""
+    """Train on so many episodes at most, drawn by split_seed (the paper's recipe: 90)."""
     validation_episodes: int = 4
     """Episodes held out of training, to watch the loss on them."""
     split_seed: int = 42
+    """Of the draw of held-out and of training episodes."""
     mirror: bool = True
     """Show each window mirrored half of the time, where the task has a mirror."""
     observation_noise: float = 0.01
     """Standard deviation of the noise on features, in units of their half range."""
     count_padding: bool = True
     """Whether actions clamped at the end of an episode count in the loss. On the human set it is better that they do: they
-    teach the policy to rest where the demonstration ended (`benchmarks/results/padding`)."""
+    teach the policy to rest where the demonstration ended (measured: see the changelog)."""
 
     def __post_init__(self) -> None:
-        _not_negative(self, "observation_noise", "validation_episodes")
+        _not_negative(self, "observation_noise", "validation_episodes", "split_seed")
         if self.max_episodes is not None:
             _positive(self, "max_episodes")
 
@@ -165,24 +170,35 @@ class TrainingConfig:
 
     __pydantic_config__ = _STRICT_KEYS
     steps: int = 12_000
+    """Updates of the weights."""
     batch_size: int = 256
+    """Windows in an update, in each process."""
     learning_rate: float = 1e-3
+    """The largest; it rises to it, then falls to zero along half a cosine."""
     warmup_steps: int = 500
+    """Steps over which the learning rate rises."""
     weight_decay: float = 1e-4
+    """Of AdamW, apart from the gradient."""
     betas: tuple[float, float] = (0.9, 0.99)
+    """Of AdamW: decay of the averages of the gradient and of its square."""
     gradient_clip: float = 1.0
     """Largest norm of the gradient."""
     ema_decay: float = 0.999
     """Ceiling of the averaging; it rises to it as 1 - (1 + step)^-ema_power."""
     ema_power: float = 0.75
+    """How fast the averaging rises to its ceiling."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """bfloat16 is autocast: weights stay float32. About three times as fast on recent CPUs and on GPUs."""
     seed: int = 0
+    """Of the first weights and of everything drawn in training."""
     log_every: int = 50
+    """Steps between lines of log.jsonl."""
     validate_every: int = 1_000
+    """Steps between losses on the held-out episodes."""
     evaluate_every: int = 0
     """Steps between closed-loop evaluations on the tuning seeds; 0: only at the end."""
     checkpoint_every: int = 1_000
+    """Steps between checkpoints to resume from."""
 
     def __post_init__(self) -> None:
         _positive(self, "steps", "batch_size", "learning_rate", "gradient_clip")
@@ -198,9 +214,10 @@ class EvaluationConfig:
     __pydantic_config__ = _STRICT_KEYS
     env: str = "diffpolicy_envs:diffpolicy/PushT-v0"
     """A Gymnasium id, `module:id` when a module must be imported to register it."""
-    env_kwargs: dict[str, Any] = field(default_factory=lambda: {"obs_type": "state"})
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    """Arguments of `gym.make`."""
     protocol: str | None = "gym_pusht"
-    """Passed to `reset` as options["protocol"]; none for environments that have no protocols."""
+    """Passed to `reset` as options["protocol"]; null for environments that have no protocols."""
     episodes: int = 50
     seed: int = 500_000
     """Tuning seeds: episode i starts from seed + i. Final scores use seeds from 100000."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import yaml
 
 from diffpolicy import config
 from diffpolicy.config import ExperimentConfig
-from diffpolicy.errors import ConfigError
+from diffpolicy.errors import ConfigError, suggestion
 
 
 def config_from_dict(data: Any, source: str, cls: type = ExperimentConfig) -> Any:
@@ -30,6 +29,10 @@ def config_from_dict(data: Any, source: str, cls: type = ExperimentConfig) -> An
     if not isinstance(data, dict):
         raise ConfigError(f"{source}: found {type(data).__name__} where a mapping of keys to values was expected")
     try:
+        json.dumps(data)  # a checkpoint keeps it as JSON, so what YAML can say and JSON cannot (a date) is told now
+    except TypeError as error:
+        raise ConfigError(f"{source}: {error}; write it as text, in quotes") from None
+    try:
         return pydantic.TypeAdapter(cls).validate_python(data)
     except pydantic.ValidationError as error:
         # An unknown key often causes the rest, so it goes first.
@@ -44,11 +47,10 @@ def _explain(problem: Any) -> str:
     kinds = {getattr(cls, "name", None) for cls in _classes()}  # pydantic's place holds them, the user's file does not
     where = ".".join(str(part) for part in problem["loc"] if part not in kinds)
     if problem["type"] == _UNKNOWN_KEY:
-        close = difflib.get_close_matches(str(problem["loc"][-1]), _all_keys(), n=1)
-        hint = f"did you mean {close[0]!r}?" if close else "`diffpolicy train --help` lists the known ones"
+        hint = suggestion(str(problem["loc"][-1]), _all_keys(), "`diffpolicy train --help` lists the known ones")
         return f"unknown key {where!r}; {hint}"
     if problem["type"] == "union_tag_not_found":
-        return f"{where}: `name` is missing, which says of what kind it is; `diffpolicy train --help` lists the kinds"
+        return f"{where}: `name` is missing, which says of what kind it is, such as 'mlp' or 'unet1d', 'flow' or 'ddpm'"
     message = problem["msg"].removeprefix("Value error, ")
     found = "" if problem["type"] == "value_error" else f" (found {problem['input']!r})"
     return f"{where + ': ' if where else ''}{message[0].lower() + message[1:]}{found}"
@@ -73,6 +75,11 @@ def configs_folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "configs"
 
 
+def shipped_experiments() -> list[str]:
+    """The names that `load_config` knows."""
+    return sorted(path.stem for path in configs_folder().glob("*.yaml"))
+
+
 def load_config(name_or_path: str) -> ExperimentConfig:
     """Read an experiment from a shipped name (`pusht_state_mlp`) or the path of a YAML file.
 
@@ -83,9 +90,7 @@ def load_config(name_or_path: str) -> ExperimentConfig:
     if path.suffix not in (".yaml", ".yml"):
         path = configs_folder() / f"{name_or_path}.yaml"
     if not path.is_file():
-        names = sorted(p.stem for p in configs_folder().glob("*.yaml"))
-        close = difflib.get_close_matches(name_or_path, names, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"shipped: {', '.join(names)}"
+        hint = suggestion(name_or_path, shipped_experiments(), f"shipped: {', '.join(shipped_experiments())}")
         raise ConfigError(f"no experiment {name_or_path!r}: give the path of a YAML file or a shipped name; {hint}")
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))

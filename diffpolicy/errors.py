@@ -4,6 +4,17 @@ The command line turns these (and `OSError`) into that line and a non-zero exit 
 and keeps its traceback.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def suggestion(word: str, known: Iterable[str], otherwise: str) -> str:
+    """A hint for a word that is not known: the closest known one, or else what `otherwise` says."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else otherwise
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be used: names the file and key, what was found and what was expected."""

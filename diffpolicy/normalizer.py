@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor, nn
 
 
@@ -25,14 +25,15 @@ class Normalizer(nn.Module):
             self.register_buffer(_name(key, "center"), torch.zeros(shape))
             self.register_buffer(_name(key, "half_range"), torch.ones(shape))
 
-    def fit(self, key: str, values: Float[Tensor, "steps *shape"]) -> None:
+    def fit(self, key: str, values: Num[Tensor, "steps *shape"]) -> None:
         """Take the range of `key` from recorded values."""
+        values = values.float()
         low, high = values.amin(dim=0), values.amax(dim=0)
         half = (high - low) / 2
         self.get_buffer(_name(key, "center")).copy_((high + low) / 2)
         self.get_buffer(_name(key, "half_range")).copy_(torch.where(half > 1e-6, half, torch.zeros_like(half)))
 
-    def normalize(self, key: str, values: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def normalize(self, key: str, values: Num[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         """World units to [-1, 1]; float32 whatever came in."""
         half = self.get_buffer(_name(key, "half_range"))
         # A number that never varied has no range to divide by, and what is generated for it must not move it.

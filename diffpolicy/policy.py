@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from diffpolicy.config import PolicyConfig
 from diffpolicy.diffusion import build_objective, noise_levels, sample
-from diffpolicy.errors import ObservationError
+from diffpolicy.errors import ConfigError, ObservationError
 from diffpolicy.models import VectorEncoder, build_backbone
 from diffpolicy.normalizer import Normalizer
 from diffpolicy.tasks import Observation, load_task
@@ -139,6 +139,8 @@ class DiffusionPolicy(nn.Module):
             ConfigError: steps or sampler are not possible for this policy.
             ValueError: a list of generators is not one per row.
         """
+        if n < 1:
+            raise ConfigError(f"n is {n}; at least one sequence is drawn")
         observation = self._checked(obs)
         rows = len(next(iter(observation.values())))
         noise = _standard_normal((rows, n, self.config.pred_horizon, self.action_dim), generator, self.device)

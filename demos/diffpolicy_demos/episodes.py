@@ -1,6 +1,6 @@
 """What an episode must be before it may be written; all is checked before anything is written."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,10 @@ def fitting(
         The episode's arrays by stored name.
 
     Raises:
-        StoreError: Arrays missing or unknown, of other shapes, lengths or kinds of number, or with NaN or infinity.
+        StoreError: Keys that cannot name an array, arrays missing or unknown, of other shapes, lengths or kinds of
+            number, or with NaN or infinity.
     """
+    check_keys(place, episode)
     names = {**STORED_NAMES, **policy_keys(stored)}
     values = {names.get(key, key): np.asarray(value) for key, value in episode.items()}
     _leave_out_computed(values, stored)
@@ -56,6 +58,22 @@ def fitting(
         checks.check_finite(f"{place}: {name!r}", steps)
     checks.check_step_shapes(place, {name: steps.shape[1:] for name, steps in values.items()})
     return values
+
+
+def check_keys(place: str, keys: Iterable[object]) -> None:
+    """Checks that each key can be the name of one array directly under `data/`.
+
+    A slash would make groups within it, where no reader looks; what begins with a dot is taken for metadata.
+
+    Raises:
+        StoreError: Names the first key that cannot.
+    """
+    for key in keys:
+        if not isinstance(key, str) or not key or key[0] == "." or key == "zarr.json" or set(key) & {"/", "\\"}:
+            raise StoreError(
+                f"{place}: no array can have the key {key!r}; expected a name without slashes or a dot in front, "
+                "such as 'joints' or 'obs_state': rename it"
+            )
 
 
 def _alike(steps: Shaped[np.ndarray, "steps ..."], array: zarr.Array) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 from rich.table import Table
 
 from diffpolicy_demos import checks
@@ -78,8 +79,14 @@ class Description:
     attrs: dict[str, Any]
 
 
-def describe(store: Store) -> Description:
-    """Describes a store; reads every array once, chunk by chunk, for its range."""
+def describe(store: Store, progress: Progress | None = None) -> Description:
+    """Describes a store; reads every array once, chunk by chunk, for its range.
+
+    Args:
+        store: What to describe.
+        progress: Where to show how far the reading is, in steps of each array.
+    """
+    progress = progress or Progress(disable=True)
     lengths = store.episode_lengths
     rate = store.attrs.get(CONTROL_HZ_ATTR)
     hz = float(rate) if isinstance(rate, int | float) and rate > 0 else DEFAULT_CONTROL_HZ
@@ -94,21 +101,23 @@ def describe(store: Store) -> Description:
         length_min=int(lengths.min()),
         length_median=float(np.median(lengths)),
         length_max=int(lengths.max()),
-        arrays=tuple(_describe_array(store, key) for key in store.stored_keys),
+        arrays=tuple(_describe_array(store, key, progress) for key in store.stored_keys),
         attrs={name: value for name, value in store.attrs.items() if name != WRITER_ATTR},
     )
 
 
-def _describe_array(store: Store, key: str) -> ArrayDescription:
+def _describe_array(store: Store, key: str, progress: Progress) -> ArrayDescription:
     array = store[key]
     axes = (0,) if array.ndim == 2 and array.shape[1] <= _COMPONENTS else tuple(range(array.ndim))
     low, high, nonfinite = np.inf, -np.inf, 0
+    task = progress.add_task(f"reading {escape(key)}", total=array.shape[0])
     for _, values in checks.stretches(array):
         values = values.astype(np.float64)
         finite = np.isfinite(values)
         nonfinite += int(values.size - finite.sum())
         low = np.minimum(low, np.min(values, axis=axes, where=finite, initial=np.inf))
         high = np.maximum(high, np.max(values, axis=axes, where=finite, initial=-np.inf))
+        progress.advance(task, len(values))
     try:
         stored_bytes: int | None = array.nbytes_stored()
     except Exception:  # a plain web server does not list its files, and each kind refuses in its own way

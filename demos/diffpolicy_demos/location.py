@@ -8,7 +8,7 @@ import os
 import re
 import zipfile
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import zarr
 from zarr.storage import FsspecStore, LocalStore, ZipStore
@@ -86,8 +86,12 @@ def open_root(place: str | Path, mode: Mode) -> zarr.Group:
         mode: "r" to read; "a" to append as well, which only folders allow.
 
     Raises:
-        StoreError: It is no zarr group, or cannot be written where `mode` asks for that.
+        StoreError: There is no such mode, it is no zarr group, or cannot be written where `mode` asks for that.
     """
+    if mode not in get_args(Mode):
+        raise StoreError(
+            f"{place}: mode {mode!r} asked for; expected 'r' to read or 'a' to append (create_store makes a new store)"
+        )
     if mode == "a" and not (isinstance(place, Path) and place.is_dir()):
         raise StoreError(
             f"{place}: only a folder can be appended to; zips and URLs are read only, so unpack a copy first"

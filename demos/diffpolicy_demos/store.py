@@ -14,7 +14,7 @@ from jaxtyping import Int, Shaped
 from numpy.typing import DTypeLike
 
 from diffpolicy_demos import checks
-from diffpolicy_demos.episodes import fitting
+from diffpolicy_demos.episodes import check_keys, fitting
 from diffpolicy_demos.errors import StoreError
 from diffpolicy_demos.location import Mode, locate, one_line, open_root
 from diffpolicy_demos.schema import (
@@ -217,7 +217,7 @@ def open_store(path_or_name: str | os.PathLike[str], mode: Mode = "r") -> Store:
         mode: "r" to read; "a" to append episodes too, which only folders allow. An empty store opens with "a" alone.
 
     Raises:
-        StoreError: Nothing there, no zarr, or a store whose arrays and episode ends do not fit together.
+        StoreError: Nothing there, no zarr, another mode, or a store whose arrays and episode ends do not fit together.
     """
     place = locate(path_or_name)
     store = Store(str(place), open_root(place, mode), writable=mode == "a")
@@ -243,7 +243,7 @@ def create_store(
         zarr_format: 2 or 3.
 
     Raises:
-        StoreError: The path is taken, the format unknown, or an array not of numbers.
+        StoreError: The path is taken, the format unknown, an array not of numbers, or a key that cannot name one.
     """
     folder = Path(path).expanduser()
     if "://" in os.fspath(path):
@@ -254,6 +254,7 @@ def create_store(
         raise StoreError(
             f"{folder}: exists already; open_store(path, mode='a') appends to a store, or choose another path"
         )
+    check_keys(str(folder), arrays or {})
     specs = {
         STORED_NAMES.get(key, key): (tuple(shape), np.dtype(dtype)) for key, (shape, dtype) in (arrays or {}).items()
     }

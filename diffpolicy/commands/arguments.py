@@ -7,11 +7,10 @@ import io
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import tyro
-
-from diffpolicy.errors import ConfigError
 
 
 def parse(arguments: Any, argv: Sequence[str], *, prog: str, default: Any = None) -> Any:
@@ -31,22 +30,11 @@ def parse(arguments: Any, argv: Sequence[str], *, prog: str, default: Any = None
         raise
 
 
-def chosen_device(name: str) -> str:
-    """`auto` becomes the best device there is.
-
-    Raises:
-        ConfigError: the device asked for is not there.
-    """
-    import torch
-
-    there = ["cpu"]
-    there += ["cuda"] if torch.cuda.is_available() else []
-    there += ["mps"] if torch.backends.mps.is_available() else []
-    if name == "auto":
-        return there[-1]
-    if name.split(":")[0] not in there:
-        raise ConfigError(f"--device {name}: not on this machine; here: auto, {', '.join(there)}")
-    return name
+def results_folder(command: str, checkpoint: str) -> Path:
+    """Where a command's results on a checkpoint go unless told: runs/COMMAND-NAME, with enough of the path to tell."""
+    path = Path(checkpoint)
+    parts = path.resolve().parts[-2:] if path.exists() else path.parts
+    return Path("runs") / "-".join((command, *(part for part in parts if part not in ("/", "runs"))))
 
 
 def _in_one_line(box: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from rich.console import Console
 
 from diffpolicy.commands.arguments import parse
 from diffpolicy.config_file import load_config
+from diffpolicy.device import usable_cores
 from diffpolicy.errors import ConfigError
 
 
@@ -44,7 +44,7 @@ def run(argv: list[str]) -> None:
     config = load_config(arguments.config)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=arguments.demos))
     folder = _fresh(arguments.out)
-    console = Console()
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     console.rule("1 of 3: learn p(x | y) from demonstrations")
     result = train.start(config, folder / "policy")
     if result.interrupted:
@@ -53,8 +53,8 @@ def run(argv: list[str]) -> None:
     console.rule("2 of 3: act in closed loop")
     film = folder / "rollout.mp4"
     seed = 100_000
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    score = evaluation.start(checkpoint, folder, {seed: film}, episodes=arguments.episodes, seed=seed, workers=cores)
+    choices = {"episodes": arguments.episodes, "seed": seed, "workers": usable_cores(), "device": "cpu"}
+    score = evaluation.start(checkpoint, folder, {seed: film}, **choices)
     console.rule("3 of 3: see actions being denoised")
     pictures = visualize.start(visualize.VisualizeArguments(str(checkpoint)), folder)
 
@@ -67,9 +67,9 @@ def run(argv: list[str]) -> None:
         ("all episodes", folder / "eval.json"),
         ("rollout", film),
         ("denoising", pictures[0]),
-        ("as a strip", pictures[-1]),
+        ("as a strip", pictures[2]),
     ):
-        console.print(f"{name:>15}  {text}", highlight=False, soft_wrap=True)
+        console.print(f"{name:>15}  {text}")
 
 
 def _fresh(folder: Path) -> Path:

@@ -5,7 +5,10 @@ What the commands do lives in `diffpolicy_demos`; here are only arguments, help 
 
 import dataclasses
 import json
-from typing import Annotated
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -23,6 +26,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     Task,
     TaskProgressColumn,
     TextColumn,
@@ -31,10 +35,11 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from diffpolicy.commands.arguments import parse
+from diffpolicy.errors import suggestion
+
 _AGREES_PX = 1e-3
 _SHOWN = 5  # episodes listed by `replay` when all were replayed
-
-app = tyro.extras.SubcommandApp()
 
 _Path = Annotated[
     str,
@@ -43,35 +48,113 @@ _Path = Annotated[
 ]
 
 
-@app.command
-def download(
-    from_: Annotated[str, tyro.conf.arg(name="from", metavar="FILE_OR_URL")] = PUBLIC_URL,
-    force: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-) -> None:
+@dataclass(frozen=True)
+class DownloadArguments:
     """Download the 206 human demonstrations of Push-T (31 MB) and check every number of them.
 
     They go to $DIFFPOLICY_DATA, by default ~/.cache/diffpolicy, where the name `pusht` finds them.
     A transfer that broke off is continued.
 
     For example:
-
-    diffpolicy demos download
-
-    diffpolicy demos download --from pusht.zip
-
-    DIFFPOLICY_DATA=/data diffpolicy demos download --force
-
-    Args:
-        from_: The archive, or a mirror of it; every number is checked all the same.
-        force: Fetch anew, even where a right copy is in place.
+      diffpolicy demos download
+      diffpolicy demos download --from pusht.zip
+      DIFFPOLICY_DATA=/data diffpolicy demos download --force
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    console = Console()
+
+    from_: Annotated[str, tyro.conf.arg(name="from", metavar="FILE_OR_URL")] = PUBLIC_URL
+    """The archive, or a mirror of it; every number is checked all the same."""
+    # `parse` reads a bool as a word, True or False; a count needs none.
+    force: Annotated[tyro.conf.UseCounterAction[int], tyro.conf.arg(help_behavior_hint="(default: off)")] = 0
+    """Fetch anew, even where a right copy is in place."""
+
+
+@dataclass(frozen=True)
+class InspectArguments:
+    """Show what a store holds: episodes, lengths, duration, arrays with their sizes and ranges, attributes.
+
+    For example:
+      diffpolicy demos inspect pusht
+      diffpolicy demos inspect my_episodes.zarr --json
+    """
+
+    path: _Path
+    as_json: Annotated[
+        tyro.conf.UseCounterAction[int], tyro.conf.arg(name="json", help_behavior_hint="(default: off)")
+    ] = 0
+    """Print one JSON object instead of a table."""
+
+
+@dataclass(frozen=True)
+class ReplayArguments:
+    """Play recorded actions in the environment and show how far it strays from the recorded states.
+
+    Each episode starts from its first recorded state and is then left alone. The drift is the largest difference, in
+    px, of any coordinate of the agent and the block at any step.
+
+    For example:
+      diffpolicy demos replay pusht
+      diffpolicy demos replay my_episodes.zarr --episodes 0 3 17
+    """
+
+    path: _Path
+    episodes: Annotated[tuple[int, ...], tyro.conf.arg(metavar="[INDEX ...]")] = ()
+    """Episodes to replay; all by default."""
+
+
+def run(argv: list[str]) -> None:
+    """Runs `diffpolicy demos` with the arguments after it.
+
+    Raises:
+        StoreError: A mistake with a store or an archive, told in one line.
+        OSError: No network, no space, no permission, told in one line.
+        SystemExit: After `--help`, with code 0; with code 2 after one line about arguments that do not fit.
+    """
+    name, rest = (argv[0], argv[1:]) if argv else ("", [])
+    if name in ("-h", "--help", "help"):
+        print(_HELP.format(commands="\n".join(f"  {name:<11} {does}" for name, (_, _, does) in _COMMANDS.items())))
+        raise SystemExit(0)
+    if name not in _COMMANDS:
+        hint = suggestion(name, _COMMANDS, f"there are: {', '.join(_COMMANDS)}")
+        found = f"no command {name!r}" if name else "a command is missing"
+        sys.stderr.write(f"diffpolicy demos: {found}; {hint}; see `diffpolicy demos --help`\n")
+        raise SystemExit(2)
+    arguments, command, _ = _COMMANDS[name]
+    command(parse(arguments, rest, prog=f"diffpolicy demos {name}"))
+
+
+def download(arguments: DownloadArguments) -> None:
+    """Fetches and checks the human demonstrations, and says where they are."""
     folder = data_folder()
-    with Progress(*columns[:-1], _Amount(), columns[-1], console=console) as progress:
-        path, fetched = download_set(from_, folder, progress, force=force)
+    with _progress(_Amount()) as progress:
+        path, fetched = download_set(arguments.from_, folder, progress, force=bool(arguments.force))
     found = "downloaded and checked" if fetched else "there already, and right"
-    console.print(f"[green]{found}[/green]: {escape(str(path))}", highlight=False, soft_wrap=True)
+    Console().print(f"[green]{found}[/green]: {escape(str(path))}", highlight=False, soft_wrap=True)
+
+
+def inspect(arguments: InspectArguments) -> None:
+    """Prints a store's description, as a table or as JSON."""
+    store = open_store(arguments.path)
+    with _progress(TaskProgressColumn()) as progress:
+        description = describe(store, progress)
+    if arguments.as_json:
+        print(json.dumps(dataclasses.asdict(description)))
+    else:
+        print_description(description, Console())
+
+
+def replay(arguments: ReplayArguments) -> None:
+    """Prints how far the world strays from the record."""
+    store, episodes = open_store(arguments.path), arguments.episodes
+    drifts = replay_store(store, episodes or None)
+    with _progress(MofNCompleteColumn()) as progress:
+        found = list(progress.track(drifts, total=len(episodes) or store.n_episodes, description="replaying"))
+    _print_drifts(found, Console(), every=bool(episodes))
+
+
+def _progress(amount: ProgressColumn) -> Progress:
+    # On stderr, so that what a command prints can be piped while its progress is still seen; gone when it is done.
+    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 class _Amount(DownloadColumn):
@@ -79,59 +162,6 @@ class _Amount(DownloadColumn):
 
     def render(self, task: Task) -> Text:
         return super().render(task) if task.description == "downloading" else MofNCompleteColumn().render(task)
-
-
-@app.command
-def inspect(
-    path: _Path,
-    as_json: Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff] = False,
-) -> None:
-    """Show what a store holds: episodes, lengths, duration, arrays with their sizes and ranges, attributes.
-
-    For example:
-
-    diffpolicy demos inspect pusht
-
-    diffpolicy demos inspect my_episodes.zarr --json
-
-    Args:
-        as_json: Print one JSON object instead of a table.
-    """
-    store = open_store(path)
-    if as_json:
-        print(json.dumps(dataclasses.asdict(describe(store))))
-        return
-    console = Console()
-    with console.status("reading"):
-        description = describe(store)
-    print_description(description, console)
-
-
-@app.command
-def replay(
-    path: _Path,
-    episodes: Annotated[tuple[int, ...], tyro.conf.arg(metavar="[INDEX ...]")] = (),
-) -> None:
-    """Play recorded actions in the environment and show how far it strays from the recorded states.
-
-    Each episode starts from its first recorded state and is then left alone. The drift is the largest difference, in
-    px, of any coordinate of the agent and the block at any step.
-
-    For example:
-
-    diffpolicy demos replay pusht
-
-    diffpolicy demos replay my_episodes.zarr --episodes 0 3 17
-
-    Args:
-        episodes: Episodes to replay; all by default.
-    """
-    store = open_store(path)
-    drifts = replay_store(store, episodes or None)
-    console = Console()
-    with Progress(TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), console=console, transient=True) as bar:
-        found = list(bar.track(drifts, total=len(episodes) or store.n_episodes))
-    _print_drifts(found, console, every=bool(episodes))
 
 
 def _print_drifts(drifts: list[EpisodeDrift], console: Console, *, every: bool) -> None:
@@ -156,16 +186,21 @@ def _print_drifts(drifts: list[EpisodeDrift], console: Console, *, every: bool) 
     console.print(table)
 
 
-def run(argv: list[str]) -> None:
-    """Runs `diffpolicy demos` with the arguments after it.
+_COMMANDS: dict[str, tuple[type, Callable[[Any], None], str]] = {
+    "download": (DownloadArguments, download, "fetch the 206 human demonstrations of Push-T and check them"),
+    "inspect": (InspectArguments, inspect, "show what a store holds"),
+    "replay": (ReplayArguments, replay, "play recorded actions and show how far the world strays from the record"),
+}
+_HELP = """usage: diffpolicy demos COMMAND ...
 
-    Raises:
-        StoreError: A mistake with a store or an archive, told in one line.
-        OSError: No network, no space, no permission, told in one line.
-        SystemExit: After `--help`, with code 0, and for arguments that cannot be understood, with another.
-    """
-    app.cli(
-        prog="diffpolicy demos",
-        description="Demonstrations: get them, look into them, check them against the world.",
-        args=argv,
-    )
+Demonstrations: get them, look into them, check them against the world.
+
+commands:
+{commands}
+
+For example:
+  diffpolicy demos download
+  diffpolicy demos inspect pusht
+  diffpolicy demos replay my_episodes.zarr --episodes 0 3 17
+
+`diffpolicy demos COMMAND --help` explains a command's options."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from diffpolicy.commands.arguments import chosen_device, parse
+from diffpolicy.commands.arguments import parse, results_folder
+from diffpolicy.device import usable_cores
 from diffpolicy.errors import ConfigError
 
 
@@ -27,13 +27,14 @@ class EvalArguments:
       diffpolicy eval pusht-state --episodes 10 --film 0 3 --out runs/films
     """
 
-    checkpoint: tyro.conf.Positional[str]
+    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHECKPOINT")]
     """A released name, a checkpoint's folder or a run's folder."""
     episodes: int = 500
+    """How many."""
     seed: int = 100_000
     """Of the first episode."""
-    protocol: Literal["gym_pusht", "diffusion_policy"] | None = None
-    """How seeds become initial states; the experiment's own unless given."""
+    protocol: str | None = None
+    """How seeds become initial states: for Push-T gym_pusht or diffusion_policy; the experiment's own unless given."""
     steps: int | None = None
     """Network evaluations a plan; the policy's own unless given."""
     sampler: Literal["euler", "ddpm", "ddim"] | None = None
@@ -44,9 +45,10 @@ class EvalArguments:
     """Control steps that a plan takes to make; the previous one goes on meanwhile."""
     max_steps: int | None = None
     """Length of an episode; the environment's own unless given."""
-    workers: int = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    """Processes; the result does not depend on it."""
+    workers: int = usable_cores()
+    """Processes, at most one a core; the result does not depend on it."""
     device: str = "cpu"
+    """Where the network runs: auto, cpu, cuda or mps."""
     film: tuple[int, ...] = ()
     """Numbers of episodes, from 0, to write as MP4."""
     out: Path | None = None
@@ -56,8 +58,7 @@ class EvalArguments:
 def run(argv: list[str]) -> None:
     """Parse, evaluate, write `eval.json`."""
     arguments: EvalArguments = parse(EvalArguments, argv, prog="diffpolicy eval")
-    name = "-".join(part for part in Path(arguments.checkpoint).parts if part not in ("/", ".", "..", "runs"))
-    folder = arguments.out or Path("runs") / f"eval-{name}"
+    folder = arguments.out or results_folder("eval", arguments.checkpoint)
     absent = [i for i in arguments.film if not 0 <= i < arguments.episodes]
     if absent:
         raise ConfigError(f"--film {absent[0]}: no such episode; they are numbered 0 to {arguments.episodes - 1}")
@@ -69,7 +70,7 @@ def run(argv: list[str]) -> None:
         episodes=arguments.episodes,
         seed=arguments.seed,
         workers=arguments.workers,
-        device=chosen_device(arguments.device),
+        device=arguments.device,
         protocol=arguments.protocol,
         steps=arguments.steps,
         sampler=arguments.sampler,
@@ -81,15 +82,19 @@ def run(argv: list[str]) -> None:
 
 def start(checkpoint: str | Path, folder: Path, films: dict[int, Path], **choices: Any) -> dict[str, Any]:
     """Evaluate with a progress bar, write `eval.json` and say the score. Returns the contents of `eval.json`."""
+    from diffpolicy.checkpoint import find_checkpoint
+    from diffpolicy.device import chosen_device
     from diffpolicy.evaluation.evaluate import evaluate, score_line, write_eval
 
+    choices["device"] = chosen_device(choices["device"])
+    find_checkpoint(checkpoint)
     folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written is told before the work, not after
     bar = Progress(TextColumn("[bold]eval "), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with bar:
         task = bar.add_task("episodes", total=choices["episodes"])
         result = evaluate(checkpoint, film=films, on_episodes=lambda done: bar.update(task, completed=done), **choices)
     path = write_eval(result, folder)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     console.print(score_line(result))
     for written in [path, *films.values()]:
         console.print(f"written: {written}")

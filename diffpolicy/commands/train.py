@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,9 +13,9 @@ import yaml
 from diffpolicy_demos import open_store
 from rich.console import Console
 
-from diffpolicy.commands.arguments import chosen_device, parse
+from diffpolicy.commands.arguments import parse
 from diffpolicy.config import ExperimentConfig
-from diffpolicy.config_file import config_from_dict, config_to_dict, configs_folder, load_config
+from diffpolicy.config_file import config_from_dict, config_to_dict, load_config, shipped_experiments
 from diffpolicy.errors import ConfigError
 
 
@@ -22,8 +23,9 @@ from diffpolicy.errors import ConfigError
 class TrainArguments:
     """Learn a policy from demonstrations.
 
-    NAME is a shipped experiment or the path of a YAML file; every value in it has an option of the same name.
-    Ctrl-C writes a checkpoint; --resume goes on from it exactly.
+    NAME is a shipped experiment or the path of a YAML file; every number, word and list in it has an option of the same
+    name. (The kind of backbone or objective is changed in the file: it brings other options.) Ctrl-C writes a checkpoint;
+    --resume goes on from it exactly.
 
     For example:
       diffpolicy train pusht_state_mlp
@@ -32,14 +34,14 @@ class TrainArguments:
       diffpolicy train my_robot.yaml --init-from pusht-state
     """
 
-    name: tyro.conf.Positional[str | None] = None
-    """The experiment; not needed with --resume."""
+    name: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="NAME")] = None
+    """The experiment; left out with --resume."""
     out: Path | None = None
     """The run's folder; runs/NAME unless given."""
     device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    """auto, cpu, cuda (which card: CUDA_VISIBLE_DEVICES) or mps."""
     resume: Path | None = None
-    """A run's folder (or the `last` in it), to continue it."""
+    """A run's folder (or the `last` in it), to continue it there with its own experiment."""
     init_from: str | None = None
     """A checkpoint whose weights and normalizer a new run starts from."""
     experiment: Annotated[ExperimentConfig, tyro.conf.arg(name="")] = field(default_factory=ExperimentConfig)
@@ -48,10 +50,15 @@ class TrainArguments:
 def run(argv: list[str]) -> None:
     """Parse and train."""
     arguments = _parse(argv)
+    if arguments.resume:
+        clash = [("NAME", arguments.name), ("--out", arguments.out), ("--init-from", arguments.init_from)]
+        for word, value in clash:
+            if value is not None:
+                raise ConfigError(f"--resume goes on with a run in its own folder; leave out {word} ({value})")
     resumed = arguments.resume and (arguments.resume.parent if arguments.resume.name == "last" else arguments.resume)
     result = start(
         arguments.experiment,
-        arguments.out or resumed or Path("runs") / Path(arguments.name or "run").stem,
+        resumed or arguments.out or Path("runs") / Path(arguments.name or "run").stem,
         device=arguments.device,
         resume=arguments.resume,
         init_from=arguments.init_from,
@@ -69,6 +76,7 @@ def start(
     init_from: str | None = None,
 ) -> Any:
     """Train into a folder and say what came of it. Returns the `TrainingResult`."""
+    from diffpolicy.device import chosen_device
     from diffpolicy.evaluation.evaluate import settings_of
     from diffpolicy.evaluation.metrics import summarize
     from diffpolicy.evaluation.rollout import check_world, rollout
@@ -76,7 +84,8 @@ def start(
     from diffpolicy.training.loop import train
     from diffpolicy.training.windows import load_windows
 
-    console = Console(highlight=False, soft_wrap=True)
+    # One process of several speaks for all.
+    console = Console(highlight=False, soft_wrap=True, markup=False, quiet=os.environ.get("RANK", "0") != "0")
     device = chosen_device(device)
     if resume is None and any((folder / name).exists() for name in ("last", "last.previous")):
         raise ConfigError(f"{folder} holds a run already; continue it with --resume {folder}, or choose another --out")
@@ -121,7 +130,7 @@ def start(
         console.print(f"trained {result.step:,} steps in {result.seconds / 60:.1f} min")
         if result.best_score is not None:
             console.print(f"best mean score on {tuning.episodes} tuning episodes: {result.best_score:.3f}")
-        console.print(f"evaluate: diffpolicy eval {folder / 'last'}")
+        console.print(f"evaluate: diffpolicy eval {folder}")
     return result
 
 
@@ -140,7 +149,7 @@ def _parse(argv: list[str]) -> TrainArguments:
     elif helping:
         experiment = ExperimentConfig()
     else:
-        shipped = ", ".join(sorted(path.stem for path in configs_folder().glob("*.yaml")))
+        shipped = ", ".join(shipped_experiments())
         raise ConfigError(f"name an experiment, before all options: {shipped}, or the path of a YAML file")
     default = TrainArguments(name=name, experiment=experiment)
     arguments: TrainArguments = parse(TrainArguments, argv, prog="diffpolicy train", default=default)

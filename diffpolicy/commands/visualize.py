@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
 
-from diffpolicy.commands.arguments import chosen_device, parse
+from diffpolicy.commands.arguments import parse, results_folder
 from diffpolicy.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class VisualizeArguments:
     """Draw the denoising of many action sequences for one observation.
 
     The policy acts from the start of an episode up to a step; there its observation is held, and sequences are sampled
-    for it. Writes denoising.gif, denoising.mp4 and denoising.png (a strip of noise levels).
+    for it. Writes denoising.gif, denoising.mp4, denoising.png (a strip of noise levels) and plans.png.
 
     For example:
       diffpolicy visualize pusht-state
@@ -31,7 +31,7 @@ class VisualizeArguments:
       diffpolicy visualize pusht-state --state 400 112 256 256 3.93
     """
 
-    checkpoint: tyro.conf.Positional[str]
+    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHECKPOINT")]
     """A released name, a checkpoint's folder or a run's folder."""
     seed: int = 500_079
     """Of the episode's start and of all noise. (From this one, Push-T has two good ways round the block.)"""
@@ -46,9 +46,11 @@ class VisualizeArguments:
     """Network evaluations; the policy's own unless given."""
     sampler: Literal["euler", "ddpm", "ddim"] | None = None
     """The policy's own unless given."""
-    protocol: Literal["gym_pusht", "diffusion_policy"] | None = None
-    """How the seed becomes an initial state; the experiment's own unless given."""
+    protocol: str | None = None
+    """How the seed becomes an initial state: for Push-T gym_pusht or diffusion_policy; the experiment's own unless
+    given."""
     device: str = "cpu"
+    """Where the network runs: auto, cpu, cuda or mps."""
     out: Path | None = None
     """Folder for the pictures; runs/visualize-NAME unless given."""
 
@@ -56,48 +58,53 @@ class VisualizeArguments:
 def run(argv: list[str]) -> None:
     """Parse and draw."""
     arguments: VisualizeArguments = parse(VisualizeArguments, argv, prog="diffpolicy visualize")
-    folder = arguments.out or Path("runs") / f"visualize-{Path(arguments.checkpoint).name}"
+    folder = arguments.out or results_folder("visualize", arguments.checkpoint)
     for path in start(arguments, folder):
-        Console(highlight=False, soft_wrap=True).print(f"written: {path}")
+        Console(highlight=False, soft_wrap=True, markup=False).print(f"written: {path}")
 
 
 def start(arguments: VisualizeArguments, folder: Path) -> list[Path]:
     """Act up to the step, sample, draw. Returns the files written, the GIF first."""
     from diffpolicy.checkpoint import find_checkpoint, load_policy, read_meta
     from diffpolicy.evaluation.evaluate import settings_of
+    from diffpolicy.tasks import Drawable
     from diffpolicy.visualization.denoising import denoising_frames, denoising_strip
+    from diffpolicy.visualization.plans import plan_picture
     from diffpolicy.visualization.video import write_picture, write_video
 
     if arguments.n < 1 or arguments.at < 0:
         raise ConfigError(f"--n is {arguments.n} and --at is {arguments.at}; n must be at least 1, at at least 0")
-    folder.mkdir(parents=True, exist_ok=True)
     checkpoint = find_checkpoint(arguments.checkpoint)
-    policy = load_policy(checkpoint, chosen_device(arguments.device))
-    task: Any = policy.task
-    if not hasattr(task, "plan_px"):
-        raise ConfigError(f"task {policy.config.task!r} has no plan_px(action): its plans have no place in a picture")
+    policy = load_policy(checkpoint, arguments.device)
+    task = policy.task
+    if not isinstance(task, Drawable):
+        raise ConfigError(
+            f"task {policy.config.task!r} has no workspace_px and plan_px(action): its plans have no place in a picture"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
     settings = settings_of(read_meta(checkpoint)["experiment"], protocol=arguments.protocol)
-    path, scene, agent = _sampled_path(policy, settings, arguments)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    with console.status("sampling"):
+        x, path, scene, agent = _sampled(policy, settings, arguments)
     steps = arguments.steps or policy.config.steps
-    look: dict[str, Any] = {
-        "agent_px": agent,
-        "executed": policy.executed,
-        "noise_levels": policy.noise_levels(steps).numpy(),
-        "workspace_px": task.workspace_px,
-    }
+    look: dict[str, Any] = {"agent_px": agent, "executed": policy.executed, "workspace_px": task.workspace_px}
+    levels = policy.noise_levels(steps).numpy()
     films = [folder / "denoising.gif", folder / "denoising.mp4"]
-    frames = list(denoising_frames(path, scene, nfe=steps, **look))
-    for film in films:
-        write_video(film, frames, fps=15, hold_last_s=1.5)
-    strip = folder / "denoising.png"
-    write_picture(strip, denoising_strip(path, scene, panels=min(5, len(path)), **look))
-    return [*films, strip]
+    strip, still = folder / "denoising.png", folder / "plans.png"
+    with console.status("drawing"):
+        frames = list(denoising_frames(path, scene, nfe=steps, noise_levels=levels, **look))
+        for film in films:
+            write_video(film, frames, fps=20, hold_last_s=1.5)
+        write_picture(strip, denoising_strip(path, scene, panels=min(5, len(path)), noise_levels=levels, **look))
+        title = f"{arguments.n} samples of p(x | y)"
+        write_picture(still, plan_picture(x, scene, title=title, subtitle=f"{steps} network evaluations each", **look))
+    return [*films, strip, still]
 
 
-def _sampled_path(
+def _sampled(
     policy: DiffusionPolicy, settings: Any, arguments: VisualizeArguments
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """The path (states, n, horizon, 2) in px, a picture of the scene, and the agent's position if it is observed."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """Plans (n, horizon, 2), their path (states, n, horizon, 2) in px, the scene, and the agent if it is observed."""
     import numpy as np
     import torch
 
@@ -116,7 +123,7 @@ def _sampled_path(
     history = controller.history()
     scene = np.asarray(env.render(), dtype=np.uint8)
     env.close()
-    _, path = policy.sample(
+    x, path = policy.sample(
         {key: value[None] for key, value in history.items()},
         n=arguments.n,
         steps=arguments.steps,
@@ -126,4 +133,5 @@ def _sampled_path(
     )
     task: Any = policy.task
     agent = next((history[key][-1, :2] for key in ("agent_pos", "state") if key in history), None)
-    return task.plan_px(path[:, 0]).double().cpu().numpy(), scene, agent
+    plans, states = (task.plan_px(actions).double().cpu().numpy() for actions in (x[0], path[:, 0]))
+    return plans, states, scene, agent

@@ -119,14 +119,15 @@ def name_observation(
                 f"the observation is a bare array, but this policy observes {', '.join(obs_shapes)}; give a dict"
             )
         obs = dict.fromkeys(obs_shapes, obs)
-    named = {key: np.asarray(value) for key, value in obs.items()}
-    if "agent_pos" in obs_shapes and "agent_pos" not in named and "state" in named:
-        named["agent_pos"] = named["state"][:2]
+    # Copies: an environment may reuse its arrays, and then the history would hold the present twice.
+    named = {key: np.array(obs[key]) for key in obs_shapes if key in obs}
+    if "agent_pos" in obs_shapes and "agent_pos" not in named and "state" in obs:
+        named["agent_pos"] = np.array(obs["state"])[:2]
     for key, shape in obs_shapes.items():
         if key not in named:
             raise ObservationError(
                 f"observation lacks {key!r}: this policy observes {', '.join(obs_shapes)}; found "
-                f"{', '.join(map(str, named)) or 'nothing'}"
+                f"{', '.join(map(str, obs)) or 'nothing'}"
             )
         if named[key].shape != shape:
             raise ObservationError(f"observation {key!r} has shape {named[key].shape}; expected {shape}")

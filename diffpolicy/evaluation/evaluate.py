@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +18,17 @@ import torch
 
 from diffpolicy.checkpoint import find_checkpoint, load_policy, read_meta
 from diffpolicy.config import ExperimentConfig
+from diffpolicy.device import usable_cores
 from diffpolicy.errors import ConfigError
 from diffpolicy.evaluation.metrics import EpisodeRecord, summarize
 from diffpolicy.evaluation.rollout import LANES, RolloutSettings, check_world, rollout
+from diffpolicy.policy import DiffusionPolicy
 
 FINAL_SEEDS_FROM = 100_000
 
 
 @dataclass(frozen=True)
 class _Block:
-    checkpoint: Path
-    device: str
     seeds: Sequence[int]
     settings: RolloutSettings
     film: Mapping[int, Path]
@@ -56,7 +58,7 @@ def evaluate(
         checkpoint: a released name or a folder.
         episodes: how many.
         seed: of the first episode. From 100000 for final numbers, from 500000 for tuning.
-        workers: processes; the result does not depend on it.
+        workers: processes, at most one a core; the result does not depend on it.
         device: where the network runs.
         film: videos to write, by seed.
         on_episodes: told how many episodes are finished.
@@ -75,11 +77,11 @@ def evaluate(
     policy = load_policy(folder, device)
     check_world(settings, policy.obs_shapes, policy.action_dim, seed)
     seeds = range(seed, seed + episodes)
-    blocks = [_Block(folder, device, seeds[i : i + LANES], settings, film or {}) for i in range(0, episodes, LANES)]
+    blocks = [_Block(seeds[i : i + LANES], settings, film or {}) for i in range(0, episodes, LANES)]
     if workers == 1 or len(blocks) == 1:
         records = rollout(policy, seeds, settings, film=film, on_episodes=on_episodes)
     else:
-        records = _in_processes(blocks, min(workers, len(blocks)), on_episodes)
+        records = _in_processes(blocks, min(workers, len(blocks), usable_cores()), folder, device, on_episodes)
     config = meta["experiment"].policy
     return {
         "checkpoint": {"name": str(checkpoint), "identity": meta["identity"], "trained": meta["trained"]},
@@ -100,17 +102,31 @@ def evaluate(
     }
 
 
-def _in_processes(blocks: list[_Block], workers: int, on_episodes: Callable[[int], None]) -> list[EpisodeRecord]:
+def _in_processes(
+    blocks: list[_Block], workers: int, checkpoint: Path, device: str, on_episodes: Callable[[int], None]
+) -> list[EpisodeRecord]:
     # Each worker computes on one thread; the variable stops it from starting more before torch is even loaded.
-    before = os.environ.get("OMP_NUM_THREADS")
+    before, others = os.environ.get("OMP_NUM_THREADS"), multiprocessing.active_children()
     os.environ["OMP_NUM_THREADS"] = "1"
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(checkpoint, device)
+    )
     try:
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            futures = {pool.submit(_run_block, block): index for index, block in enumerate(blocks)}
-            results: dict[int, list[EpisodeRecord]] = {}
-            for future in as_completed(futures):
-                results[futures[future]] = future.result()
-                on_episodes(sum(map(len, results.values())))
+        futures = {pool.submit(_run_block, block): index for index, block in enumerate(blocks)}
+        results: dict[int, list[EpisodeRecord]] = {}
+        for future in as_completed(futures):
+            results[futures[future]] = future.result()
+            on_episodes(sum(map(len, results.values())))
+        pool.shutdown()
+    except BaseException as error:
+        # Waiting for blocks in progress would take a minute, and Ctrl-C means now.
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            if child not in others:
+                child.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise ConfigError("a worker process died, perhaps for want of memory; use fewer --workers") from None
+        raise
     finally:
         if before is None:
             del os.environ["OMP_NUM_THREADS"]
@@ -119,9 +135,19 @@ def _in_processes(blocks: list[_Block], workers: int, on_episodes: Callable[[int
     return [record for index in sorted(results) for record in results[index]]
 
 
+_worker_policy: DiffusionPolicy | None = None
+
+
+def _start_worker(checkpoint: Path, device: str) -> None:
+    """Runs once in each worker: Ctrl-C is the parent's to handle, and the policy is read once for all blocks."""
+    global _worker_policy
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _worker_policy = load_policy(checkpoint, device)
+
+
 def _run_block(block: _Block) -> list[EpisodeRecord]:
-    policy = load_policy(block.checkpoint, block.device)
-    return rollout(policy, block.seeds, block.settings, film=block.film)
+    assert _worker_policy is not None
+    return rollout(_worker_policy, block.seeds, block.settings, film=block.film)
 
 
 def write_eval(result: Mapping[str, Any], folder: Path) -> Path:

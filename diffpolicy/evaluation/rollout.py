@@ -50,6 +50,7 @@ class _Lane:
     env: gym.Env
     controller: Controller
     seed: int
+    filmed: bool
     obs: Any = None
     done: bool = False
     success: bool = False
@@ -74,7 +75,7 @@ def rollout(
         seeds: where the episodes start from.
         settings: the world and the manner of acting.
         film: videos to write, by seed.
-        on_episodes: told the number of finished episodes after each block.
+        on_episodes: told the number of finished episodes after each step.
         lanes: episodes side by side; part of the protocol, see the module's text.
 
     Raises:
@@ -85,13 +86,21 @@ def rollout(
     with _one_thread(policy.device), torch.no_grad():
         for start in range(0, len(seeds), lanes):
             block = list(seeds[start : start + lanes])
-            records += _block(policy, block, lanes, settings, film or {})
-            on_episodes(len(records))
+
+            def tell(finished: int, before: int = len(records)) -> None:
+                on_episodes(before + finished)
+
+            records += _block(policy, block, lanes, settings, film or {}, tell)
     return records
 
 
 def _block(
-    policy: DiffusionPolicy, seeds: list[int], lanes: int, settings: RolloutSettings, film: Mapping[int, Path]
+    policy: DiffusionPolicy,
+    seeds: list[int],
+    lanes: int,
+    settings: RolloutSettings,
+    film: Mapping[int, Path],
+    on_finished: Callable[[int], None],
 ) -> list[EpisodeRecord]:
     worlds = [_open_lane(policy, seed, settings, filmed=seed in film) for seed in seeds]
     generators = [w.controller.generator for w in worlds]
@@ -117,12 +126,15 @@ def _block(
             if not world.done:
                 _step(world)
         step += 1
+        on_finished(len(worlds) if step >= limit else sum(world.done for world in worlds))
     for world in worlds:
         world.env.close()
         if world.frames:
             scored = len(world.coverages) == len(world.frames)
-            frames = rollout_frames(world.frames, np.array(world.coverages)) if scored else world.frames
-            write_video(film[world.seed], frames, fps=world.env.metadata.get("render_fps", 10))
+            fps = world.env.metadata.get("render_fps", 10)
+            coverage = np.array(world.coverages)
+            frames = rollout_frames(world.frames, coverage, period_s=1 / fps) if scored else world.frames
+            write_video(film[world.seed], frames, fps=fps)
     return [_record(world) for world in worlds]
 
 
@@ -136,7 +148,7 @@ def _open_lane(policy: DiffusionPolicy, seed: int, settings: RolloutSettings, *,
         delay=settings.delay,
         seed=seed,
     )
-    lane = _Lane(env, controller, seed)
+    lane = _Lane(env, controller, seed, filmed)
     lane.obs, info = start_episode(env, settings, seed)
     _check_fit(env, lane.obs, settings, policy.obs_shapes, policy.action_dim)
     _watch(lane, info)
@@ -185,9 +197,11 @@ def check_world(
         ObservationError: it shows something else than the policy observes.
     """
     env = make_env(settings, render=False)
-    obs, _ = start_episode(env, settings, seed)
-    _check_fit(env, obs, settings, obs_shapes, action_dim)
-    env.close()
+    try:
+        obs, _ = start_episode(env, settings, seed)
+        _check_fit(env, obs, settings, obs_shapes, action_dim)
+    finally:
+        env.close()
 
 
 def _check_fit(
@@ -213,7 +227,7 @@ def _step(lane: _Lane) -> None:
 def _watch(lane: _Lane, info: Mapping[str, Any]) -> None:
     if "coverage" in info:
         lane.coverages.append(float(info["coverage"]))
-    if lane.env.render_mode == "rgb_array":
+    if lane.filmed:
         lane.frames.append(np.asarray(lane.env.render()))
 
 

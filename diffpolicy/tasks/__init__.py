@@ -6,7 +6,6 @@ training and the closed loop, so that neither can see the world differently.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from typing import Protocol, runtime_checkable
@@ -14,7 +13,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from diffpolicy.errors import ConfigError
+from diffpolicy.errors import ConfigError, suggestion
 
 Observation = dict[str, Tensor]
 
@@ -32,6 +31,18 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class Drawable(Protocol):
+    """What pictures of plans need of a task besides."""
+
+    workspace_px: float
+    """Side of the square that `env.render()` shows."""
+
+    def plan_px(self, action: Float[Tensor, "*batch action"]) -> Float[Tensor, "*batch 2"]:
+        """Where in that square an action lies: x right, y down."""
+        ...
+
+
 def load_task(name: str) -> Task:
     """Find a task by its name in the config.
 
@@ -42,14 +53,15 @@ def load_task(name: str) -> Task:
     shipped = [module.name for module in pkgutil.iter_modules(__path__)]
     if not attribute:
         if name not in shipped:
-            close = difflib.get_close_matches(name, shipped, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"shipped: {', '.join(shipped)}"
+            hint = suggestion(name, shipped, f"shipped: {', '.join(shipped)}")
             raise ConfigError(f"policy.task: no task {name!r}; {hint} (your own: 'your.module:object')")
         module_name, attribute = f"{__name__}.{name}", "TASK"
     try:
         task = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"policy.task: cannot load {name!r}: {error}") from None
+    except Exception as error:  # whatever a user's own module does while it is imported
+        raise ConfigError(
+            f"policy.task: cannot load {name!r}: {error!r}; a module of yours is found when its folder is on PYTHONPATH"
+        ) from None
     if not isinstance(task, Task):
         raise ConfigError(f"policy.task: {name!r} is no task: it needs features(obs) and mirror(obs, action)")
     return task

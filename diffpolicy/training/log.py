@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
 
 from diffpolicy.config import TrainingConfig
 from diffpolicy.errors import ConfigError
@@ -56,15 +55,18 @@ class RunLog:
         if self._boards:
             self._boards.close()
 
-    def training(self, step: int, loss_sum: Tensor, learning_rate: float, seconds: float) -> None:
-        """Record the mean loss since the last call and set the sum back to zero."""
-        loss = float(loss_sum) / (step - self.logged_step)
+    def training(self, step: int, loss_sum: float, learning_rate: float, seconds: float) -> None:
+        """Record the mean loss since the last call, given its sum."""
+        loss = loss_sum / (step - self.logged_step)
         if not math.isfinite(loss):
             raise ConfigError(f"the loss is {loss} at step {step}: training diverged; lower training.learning_rate")
         rate = (step - self._step) * self.settings.batch_size / max(seconds - self._seconds, 1e-9)
-        loss_sum.zero_()
         self.logged_step, self._step, self._seconds = step, step, seconds
         self.event(step, loss=loss, learning_rate=learning_rate, samples_per_s=round(rate, 1), seconds=seconds)
+
+    def moved(self, step: int) -> None:
+        """Move the progress bar: a step of a large network can take seconds."""
+        self._progress.update(self._task, completed=step)
 
     def event(self, step: int, **values: float | int | str) -> None:
         """Record quantities at a step."""

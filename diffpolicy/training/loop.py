@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import copy
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,20 +23,13 @@ from accelerate.utils import gather_object
 
 from diffpolicy.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from diffpolicy.config import ExperimentConfig, TrainingConfig
-from diffpolicy.errors import CheckpointError
+from diffpolicy.errors import CheckpointError, ConfigError
 from diffpolicy.policy import Batch, DiffusionPolicy
 from diffpolicy.training.card import training_card
 from diffpolicy.training.ema import EMA
 from diffpolicy.training.log import RunLog
-from diffpolicy.training.resume import (
-    STATE,
-    TENSORS,
-    generator_states,
-    read_training,
-    restore_generators,
-    restore_training,
-    training_tensors,
-)
+from diffpolicy.training.resume import STATE, TENSORS, generator_states, resume_run, training_tensors
+from diffpolicy.training.stopping import agreed, stop_on_signal
 from diffpolicy.training.windows import Windows
 
 Evaluate = Callable[[DiffusionPolicy], dict[str, Any]]
@@ -101,7 +92,17 @@ def train(
     ema = EMA(policy.parameters(), decay=settings.ema_decay, power=settings.ema_power)
     progress: dict[str, Any] = {"step": 0, "best_score": None, "seconds": 0.0, "logged_step": 0, "loss_sum": 0.0}
     if resume is not None:
-        progress |= _resume(resume, config, policy, averaged, optimizer, ema, generator, accelerator.process_index)
+        progress |= resume_run(
+            resume,
+            config,
+            policy,
+            averaged,
+            optimizer,
+            ema,
+            generator,
+            accelerator.process_index,
+            accelerator.num_processes,
+        )
     model, optimizer = accelerator.prepare(policy, optimizer)
     parameters = list(policy.parameters())
     log = RunLog(
@@ -117,6 +118,10 @@ def train(
         states = gather_object([generator_states(generator)]) if resumable else []  # every process must take part
         if not accelerator.is_main_process:
             return
+        if not math.isfinite(float(loss_sum)):
+            raise ConfigError(
+                f"the loss is {float(loss_sum)} before step {step}: training diverged; {folder / name} is kept"
+            )
         ema.copy_to(averaged.parameters())
         logged = {"logged_step": log.logged_step, "loss_sum": float(loss_sum)}
         state = progress | logged | {"step": step, "ema_step": ema.step, "generators": states}
@@ -127,8 +132,8 @@ def train(
 
     loss_sum = torch.full((), progress["loss_sum"], device=accelerator.device)
     step, last_step = progress["step"], min(settings.steps, settings.steps if stop_after is None else stop_after)
-    with _stop_on_signal() as stopping, log:
-        while step < last_step and not stopping():
+    with stop_on_signal() as stopping, log:
+        while step < last_step and not agreed(accelerator, stopping()):
             began = time.perf_counter()
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, settings)
@@ -142,23 +147,28 @@ def train(
             ema.update(parameters)
             loss_sum += loss.detach()  # summed on the device: reading it here would wait for the device each step
             step += 1
+            logging = step % settings.log_every == 0 or step == settings.steps
+            if logging:
+                total = float(loss_sum)  # waits for the device, so that the time it took counts
+                loss_sum.zero_()
             progress["seconds"] += time.perf_counter() - began
+            log.moved(step)
 
-            if step % settings.log_every == 0 or step == settings.steps:
-                log.training(step, loss_sum, learning_rate(step - 1, settings), progress["seconds"])
+            if logging:
+                log.training(step, total, learning_rate(step - 1, settings), progress["seconds"])
             if len(held_out) and step % settings.validate_every == 0:
                 ema.copy_to(averaged.parameters())
                 log.event(step, validation_loss=validation_loss(averaged, held_out, settings))
-            due = settings.evaluate_every and step % settings.evaluate_every == 0
-            if evaluate and (due or step == settings.steps) and accelerator.is_main_process:
+            due = bool(evaluate) and (step % (settings.evaluate_every or settings.steps) == 0 or step == settings.steps)
+            if due or (step % settings.checkpoint_every == 0 and step < last_step):
+                save("last", step, resumable=True)  # before an evaluation, which may be long and interrupted
+            if due and evaluate and accelerator.is_main_process:
                 ema.copy_to(averaged.parameters())
                 result = evaluate(averaged)
                 log.event(step, **result)
                 if progress["best_score"] is None or result["mean_score"] > progress["best_score"]:
                     progress["best_score"] = result["mean_score"]
                     save("best", step, resumable=False)
-            if step % settings.checkpoint_every == 0 and step < last_step:
-                save("last", step, resumable=True)
         save("last", step, resumable=True)
     return TrainingResult(folder, step, step < settings.steps, progress["best_score"], progress["seconds"])
 
@@ -221,51 +231,5 @@ def _new_policy(config: ExperimentConfig, windows: Windows, init_from: str | Pat
     return policy
 
 
-def _resume(
-    folder: Path,
-    config: ExperimentConfig,
-    policy: DiffusionPolicy,
-    averaged: DiffusionPolicy,
-    optimizer: torch.optim.Optimizer,
-    ema: EMA,
-    generator: torch.Generator,
-    process: int,
-) -> dict[str, Any]:
-    stored, meta = load_checkpoint(folder, policy.device)
-    if meta["experiment"].policy != config.policy:
-        raise CheckpointError(f"{folder}: its policy differs from this experiment's; resume with the run's own config")
-    tensors, state = read_training(folder)
-    states = state.pop("generators")
-    if process >= len(states):
-        raise CheckpointError(f"{folder}: written by {len(states)} processes; resume with as many")
-    for module in (policy, averaged):
-        module.load_state_dict(stored.state_dict())
-    restore_training(tensors, policy, optimizer)
-    ema.load(stored.parameters(), state.pop("ema_step"))
-    restore_generators(states[process], generator)
-    return state
-
-
 def _count(windows: Windows) -> int:
     return len(torch.unique(windows.first))
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Let the step in progress finish on Ctrl-C or SIGTERM; a second Ctrl-C stops at once."""
-    caught: list[int] = []
-
-    def note(number: int, _frame: object) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread, where Python allows no handlers
-        before = {}
-    try:
-        yield lambda: bool(caught)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

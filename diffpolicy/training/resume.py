@@ -6,7 +6,9 @@ Plain tensors and JSON. (`Accelerator.save_state` would do it with pickle, which
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from diffpolicy.checkpoint import check_files, load_checkpoint
+from diffpolicy.config import ExperimentConfig
 from diffpolicy.errors import CheckpointError
+from diffpolicy.policy import DiffusionPolicy
+from diffpolicy.training.ema import EMA
 
 TENSORS, STATE = "training.safetensors", "training.json"
 
@@ -45,11 +51,11 @@ def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict
     return tensors
 
 
-def read_training(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The two files that a resume needs, of a checkpoint whose digests were checked.
+def read_training(folder: Path, digests: Mapping[str, str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The two files that a resume needs, checked against their digests.
 
     Raises:
-        CheckpointError: they are missing (a released checkpoint has none).
+        CheckpointError: they are missing (a released checkpoint has none) or altered.
     """
     for name in (TENSORS, STATE):
         if not (folder / name).is_file():
@@ -57,6 +63,7 @@ def read_training(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 f"{folder}: {name} is missing, so training cannot resume here; --init-from {folder} starts a new run "
                 "from its weights"
             )
+    check_files(folder, {name: digests.get(name) for name in (TENSORS, STATE)})
     return load_file(folder / TENSORS), json.loads((folder / STATE).read_text(encoding="utf-8"))
 
 
@@ -69,3 +76,60 @@ def restore_training(tensors: dict[str, Tensor], model: nn.Module, optimizer: to
             moments.pop("weights")
             if moments:
                 optimizer.state[parameter] = {m: v.to(parameter.device, copy=True) for m, v in moments.items()}
+
+
+def resume_run(
+    folder: Path,
+    config: ExperimentConfig,
+    policy: DiffusionPolicy,
+    averaged: DiffusionPolicy,
+    optimizer: torch.optim.Optimizer,
+    ema: EMA,
+    generator: torch.Generator,
+    process: int,
+    processes: int,
+) -> dict[str, Any]:
+    """Bring everything of a run to where a checkpoint left it; returns its progress.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be resumed, or not as this experiment or by so many processes.
+    """
+    stored, meta = load_checkpoint(folder, policy.device)
+    tensors, state = read_training(folder, meta["sha256"])
+    _check_same_run(folder, config, meta["experiment"], state["step"])
+    states = state.pop("generators")
+    if processes != len(states):
+        raise CheckpointError(f"{folder}: written by {len(states)} process(es), resumed by {processes}; use as many")
+    for module in (policy, averaged):
+        module.load_state_dict(stored.state_dict())
+    restore_training(tensors, policy, optimizer)
+    ema.load(stored.parameters(), state.pop("ema_step"))
+    restore_generators(states[process], generator)
+    return state
+
+
+_MAY_CHANGE = ("steps", "log_every", "validate_every", "evaluate_every", "checkpoint_every")
+
+
+def _check_same_run(folder: Path, config: ExperimentConfig, stored: ExperimentConfig, step: int) -> None:
+    """A resumed run is the same experiment; only where the data lies, when to look and how long may change."""
+    if config.training.steps < step:
+        raise CheckpointError(
+            f"{folder}: at step {step} already, past training.steps {config.training.steps}; raise it"
+        )
+    free = {name: getattr(config.training, name) for name in _MAY_CHANGE}
+    allowed = dataclasses.replace(
+        stored,
+        description=config.description,
+        evaluation=config.evaluation,
+        data=dataclasses.replace(stored.data, path=config.data.path),
+        training=dataclasses.replace(stored.training, **free),
+    )
+    for room in ("data", "policy", "training"):
+        now, then = getattr(config, room), getattr(allowed, room)
+        for name in (field.name for field in dataclasses.fields(now)):
+            if getattr(now, name) != getattr(then, name):
+                raise CheckpointError(
+                    f"{folder}: its {room}.{name} is {getattr(then, name)}, not {getattr(now, name)}; a resumed run keeps "
+                    "it: leave it out, or start a new run with --init-from"
+                )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from diffpolicy_demos import StoreError, create_store, open_store
 
+from diffpolicy.cli import main
 from diffpolicy.commands.demos import run
 
 Episode = dict[str, np.ndarray]
@@ -32,17 +33,23 @@ def test_inspect(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert described["lengths"] == [12, 8]
 
 
-def test_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An agent that is told to stay where it is stays, and a record that says otherwise is off by what it says."""
+@pytest.fixture
+def still(tmp_path: Path) -> Path:
+    """An agent that is told to stay where it is, and the same with one step that says otherwise."""
     still = np.tile([100.0, 100.0, 300.0, 300.0, 0.5], (6, 1))
     moved = still.copy()
     moved[4, 1] += 3
     made = create_store(tmp_path / "a.zarr")
     made.append_episode({"state": still, "action": still[:, :2]})
     made.append_episode({"state": moved, "action": still[:, :2]})
-    run(["replay", str(tmp_path / "a.zarr")])
+    return tmp_path / "a.zarr"
+
+
+def test_replay(still: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The agent stays, and the record that says otherwise is off by what it says."""
+    run(["replay", str(still)])
     assert "1 of 2 episodes (50.0%) within 0.001 px; worst 3 px (episode 1), median 1.5 px" in capsys.readouterr().out
-    run(["replay", str(tmp_path / "a.zarr"), "--episodes", "0"])
+    run(["replay", str(still), "--episodes", "0"])
     assert "1 of 1 episodes (100.0%)" in capsys.readouterr().out
 
 
@@ -77,10 +84,61 @@ def test_help_has_examples(argv: list[str], capsys: pytest.CaptureFixture[str]) 
     assert f"diffpolicy demos {argv[0] if argv else 'replay'}" in printed
 
 
-def test_nonsense_is_not_a_success() -> None:
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        ([], "a command is missing; there are: download, inspect, replay"),
+        (["downlaod"], "no command 'downlaod'; did you mean 'download'?"),
+        (["xyz"], "no command 'xyz'; there are: download, inspect, replay"),
+        (["--episodes", "3"], "no command '--episodes'"),
+        (["inspect"], "PATH"),
+        (["inspect", "a.zarr", "b.zarr"], "b.zarr"),
+        (["inspect", "a.zarr", "--jsno"], "--jsno"),
+        (["replay", "x", "--episode", "3"], "did you mean --episodes?"),
+        (["replay", "x", "--episodes", "three"], "three"),
+        (["download", "--form", "a.zip"], "--form"),
+    ],
+)
+def test_a_slip_is_told_in_one_line(argv: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        run(["inspekt"])
-    assert caught.value.code not in (0, None)
+        main(["demos", *argv])
+    assert caught.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.endswith("\n")
+    assert said.err.count("\n") == 1, said.err
+    assert said.err.startswith("diffpolicy demos")
+    assert expected in said.err
+    assert "--help`" in said.err
+
+
+def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(["--help"])
+    assert caught.value.code == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert all(f"\n  {name} " in printed.out for name in ("download", "inspect", "replay"))
+
+
+@pytest.mark.parametrize("argv", [["inspect"], ["inspect", "--json"], ["replay"]])
+def test_progress_is_seen_and_kept_out_of_the_output(
+    argv: list[str], still: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal there is a bar that counts to its end; in a pipe nothing is left of it."""
+    run([*argv[:1], str(still), *argv[1:]])
+    in_a_pipe = capsys.readouterr()
+    assert in_a_pipe.err.strip() == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    run([*argv[:1], str(still), *argv[1:]])
+    on_a_terminal = capsys.readouterr()
+    done = ("replaying", "2/2") if argv[0] == "replay" else ("reading action", "reading state", "100%")
+    assert [word for word in done if word not in on_a_terminal.err] == []
+    assert "replaying" not in on_a_terminal.out
+    assert "reading" not in on_a_terminal.out
+    if "--json" in argv:
+        assert json.loads(on_a_terminal.out) == json.loads(in_a_pipe.out)
 
 
 def test_no_torch() -> None:

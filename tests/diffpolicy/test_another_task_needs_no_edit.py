@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 import yaml
+from diffpolicy_demos import open_store
 
 from diffpolicy.checkpoint import load_policy, read_meta
 from diffpolicy.cli import main
@@ -17,13 +19,14 @@ from diffpolicy.errors import ObservationError
 from diffpolicy.evaluation.controller import Controller
 from diffpolicy.evaluation.evaluate import evaluate
 from diffpolicy.policy import DiffusionPolicy
+from diffpolicy.training.windows import load_windows, split_episodes
 
 EXPERIMENT = {
     "description": "a robot of my own",
     "data": {"validation_episodes": 2, "observation_noise": 0.0},
     "policy": {
         "task": "toy_robot:TASK",
-        "observations": ["joints", "markers"],
+        "observations": ["joints", "markers", "wrist_camera", "front_camera"],
         "obs_horizon": 2,
         "pred_horizon": 8,
         "action_horizon": 4,
@@ -43,7 +46,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     import toy_robot
 
     toy_robot.record(folder / "reach.zarr")
-    (folder / "reach.yaml").write_text(yaml.safe_dump({**EXPERIMENT, "data": {"path": str(folder / "reach.zarr")}}))
+    data = {**EXPERIMENT["data"], "path": str(folder / "reach.zarr")}
+    (folder / "reach.yaml").write_text(yaml.safe_dump({**EXPERIMENT, "data": data}))
     main(["train", str(folder / "reach.yaml"), "--out", str(folder / "run"), "--device", "cpu"])
     yield folder / "run"
     sys.path.remove(here)
@@ -63,8 +67,6 @@ def test_it_learns_and_acts(trained: Path) -> None:
 
 def _worst(trained: Path) -> float:
     """The mean best reward of targets drawn at random."""
-    import gymnasium as gym
-
     env, scores = gym.make("toy_robot:toy/Reach-v0"), []
     for seed in range(500_000, 500_010):
         env.reset(seed=seed)
@@ -75,12 +77,44 @@ def _worst(trained: Path) -> float:
 
 def test_the_checkpoint_knows_its_task(trained: Path) -> None:
     policy, meta = load_policy(trained), read_meta(trained / "last")
-    assert meta["experiment"].policy.task == "toy_robot:TASK"
-    assert policy.obs_shapes == {"joints": (7,), "markers": (4, 3)}
+    experiment = meta["experiment"]
+    assert experiment.policy.task == "toy_robot:TASK"
+    assert (experiment.data.validation_episodes, experiment.data.observation_noise) == (2, 0.0)
+    cameras = {"wrist_camera": (8, 8, 3), "front_camera": (8, 8, 3)}
+    assert policy.obs_shapes == {"joints": (7,), "markers": (4, 3), **cameras}
     assert policy.action_dim == 7
     assert policy.normalizer.heights_center.shape == (4,)  # the task's own features are what is normalized
-    x = policy.sample({"joints": torch.zeros(2, 2, 7), "markers": torch.zeros(2, 2, 4, 3)}, n=3)
-    assert x.shape == (2, 3, 8, 7)
+    assert policy.normalizer.wrist_camera_center.shape == (12,)
+    obs = {key: torch.zeros(2, 2, *shape) for key, shape in policy.obs_shapes.items()}
+    assert policy.sample(obs, n=3).shape == (2, 3, 8, 7)
+
+
+def test_cameras_stay_bytes_from_the_record_to_the_policy(trained: Path) -> None:
+    import toy_robot
+
+    store, config = open_store(trained.parent / "reach.zarr"), read_meta(trained / "last")["experiment"]
+    windows, _ = load_windows(store, config.data, config.policy.observations, obs_horizon=2, pred_horizon=8)
+    obs = windows.batch(torch.arange(4))["obs"]
+    seen, _ = gym.make("toy_robot:toy/Reach-v0").reset(seed=0)
+    for key in toy_robot.CAMERAS:
+        assert store[key].dtype == np.uint8
+        assert obs[key].shape == (4, 2, 8, 8, 3)
+        assert obs[key].dtype == torch.uint8
+        assert seen[key].dtype == np.uint8
+
+
+@pytest.mark.parametrize("camera", ["wrist_camera", "front_camera"])
+def test_each_camera_moves_the_plan(trained: Path, camera: str) -> None:
+    import toy_robot
+
+    policy = load_policy(trained)
+    shown = toy_robot.observe(np.zeros(7))
+    obs = {key: torch.from_numpy(value).expand(1, 2, *value.shape) for key, value in shown.items()}
+    other = obs | {camera: 255 - obs[camera].flip(-3)}
+    again = obs | {camera: obs[camera].double()}  # the same brightness in other numbers is the same picture
+    plan, moved, same = (policy.sample(o, generator=torch.Generator().manual_seed(0)) for o in (obs, other, again))
+    assert (plan - moved).abs().max() > 1e-3
+    assert torch.equal(plan, same)
 
 
 def test_its_mirror_widens_what_is_known(trained: Path) -> None:
@@ -88,9 +122,17 @@ def test_its_mirror_widens_what_is_known(trained: Path) -> None:
 
     policy = load_policy(trained)
     assert float(policy.normalizer.joints_center[0]) == pytest.approx(float(toy_robot.GOAL[0]), abs=1e-5)
-    obs = {"joints": torch.rand(5, 7), "markers": torch.rand(5, 4, 3)}
-    again, action = toy_robot.TASK.mirror(*toy_robot.TASK.mirror(obs, torch.rand(5, 7)))
-    torch.testing.assert_close(again["joints"], obs["joints"])
+    shown = [toy_robot.observe(joints) for joints in np.random.default_rng(0).uniform(-1, 1, (5, 7))]
+    obs = {key: torch.from_numpy(np.stack([one[key] for one in shown])) for key in shown[0]}
+    mirrored = toy_robot.TASK.mirror(obs, torch.rand(5, 7))
+    for key in toy_robot.CAMERAS:  # to the right of the goal is seen as to the left of it was
+        of_mirrored = [toy_robot.observe(joints.double().numpy())[key] for joints in mirrored[0]["joints"]]
+        torch.testing.assert_close(mirrored[0][key], torch.from_numpy(np.stack(of_mirrored)), atol=1, rtol=0)
+        for buffer in ("center", "half_range"):
+            left, right = policy.normalizer.get_buffer(f"{key}_{buffer}").view(2, 2, 3).unbind(dim=1)
+            assert torch.equal(left, right)
+    again, action = toy_robot.TASK.mirror(*mirrored)
+    torch.testing.assert_close(again, obs)
     assert action.shape == (5, 7)
 
 
@@ -103,7 +145,11 @@ def test_its_controller_drives_one_robot(trained: Path) -> None:
         obs, reward, *_ = env.step(act(obs))
     assert reward > -0.5
     with pytest.raises(ObservationError, match=r"'markers' has shape \(3, 4\); expected \(4, 3\)"):
-        act({"joints": obs["joints"], "markers": obs["markers"].T})
+        act({**obs, "markers": obs["markers"].T})
+    with pytest.raises(ObservationError, match=r"'front_camera' has shape \(3, 8, 8\); expected \(8, 8, 3\)"):
+        act({**obs, "front_camera": np.moveaxis(obs["front_camera"], -1, 0)})
+    with pytest.raises(ObservationError, match=r"lacks 'wrist_camera'"):
+        act({key: value for key, value in obs.items() if key != "wrist_camera"})
     with pytest.raises(ObservationError, match=r"bare array.*joints, markers"):
         act(obs["joints"])
 
@@ -144,6 +190,12 @@ def test_plain_shows_everything_as_it_is(tiny: Any, tmp_path: Path, run_training
     loaded = load_policy(tmp_path / "run")
     assert isinstance(loaded, DiffusionPolicy)
     assert loaded.normalizer.markers_center.shape == (4, 3)
-    assert loaded.encoder.cond_dim == 2 * (7 + 12)
+    assert loaded.encoder.cond_dim == 2 * (7 + 12 + 2 * 8 * 8 * 3)
+    demos = open_store(store)
+    trained_on = split_episodes(demos.n_episodes, config.data)[0]
+    for key in config.policy.observations:
+        recorded = torch.from_numpy(np.concatenate([demos.episode(i, [key])[key] for i in trained_on]))
+        shown = loaded.normalizer.normalize(key, recorded)
+        assert (shown.abs().amax(dim=0) <= 1 + 1e-5).all()  # bytes too: their sums must not wrap round at 256
     records = evaluate(tmp_path / "run", episodes=2, seed=0)["records"]
     assert [record["steps"] for record in records] == [25, 25]  # four steps of training do not get there

@@ -180,11 +180,10 @@ def test_a_write_that_fails_leaves_the_old_one(
     folder = make_checkpoint("run/last") if existing else tmp_path / "run" / "last"
     expected = plans(load_policy(folder)) if existing else None
 
-    def fail(_tensors: object, path: Path) -> None:
-        path.write_bytes(b"half a file")
+    def fail(_tensors: object) -> bytes:
         raise error
 
-    monkeypatch.setattr(module, "save_file", fail)
+    monkeypatch.setattr(module, "save", fail)
     with pytest.raises(OSError, match=r"No space left|I/O error"):
         save_checkpoint(folder, make_policy(tiny(), seed=1), tiny(), card="")
     assert os.listdir(folder.parent) == (["last"] if existing else [])
@@ -198,16 +197,15 @@ def test_a_crash_in_the_middle_of_writing_leaves_the_old_one(
     folder = make_checkpoint("run/last")
     expected = plans(load_policy(folder))
 
-    def die(_tensors: object, path: Path) -> None:
-        path.write_bytes(b"half a file")
+    def die(_tensors: object) -> bytes:
         raise KeyboardInterrupt
 
-    real = module.save_file
-    monkeypatch.setattr(module, "save_file", die)
+    real = module.save
+    monkeypatch.setattr(module, "save", die)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(folder, make_policy(tiny(), seed=1), tiny(), card="")
     assert torch.equal(plans(load_policy(folder)), expected)
-    monkeypatch.setattr(module, "save_file", real)
+    monkeypatch.setattr(module, "save", real)
     save_checkpoint(folder, make_policy(tiny(), seed=1), tiny(), card="")
     assert os.listdir(folder.parent) == ["last"]
 
@@ -217,3 +215,29 @@ def test_extra_files_travel_with_it(tiny: Any, make_policy: Any, tmp_path: Path)
     save_checkpoint(tmp_path / "c", make_policy(tiny()), tiny(), card="", extra_files=files)
     assert json.loads((tmp_path / "c" / "more.json").read_text()) == {"b": 1}
     assert load_checkpoint(tmp_path / "c")[1]["action_dim"] == 2
+
+
+def test_it_acts_without_the_files_that_only_a_resume_needs(
+    tmp_path: Path, make_store: Any, tiny: Any, run_training: Any
+) -> None:
+    run_training(tiny(), make_store(), tmp_path / "run", stop_after=2)
+    last = tmp_path / "run" / "last"
+    expected = plans(load_policy(last))
+    for name in ("training.safetensors", "training.json"):
+        (last / name).unlink()
+    assert torch.equal(plans(load_policy(last)), expected)
+
+
+def test_a_runs_folder_means_its_last(make_checkpoint: Make) -> None:
+    last = make_checkpoint("run/last")
+    make_checkpoint("run/best")
+    assert find_checkpoint(last.parent) == last
+
+
+def test_others_may_read_it(make_checkpoint: Make) -> None:
+    before = os.umask(0o022)
+    try:
+        folder = make_checkpoint("shared")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}

@@ -1,7 +1,7 @@
 """A robot of somebody else's: a world, its demonstrations and what a policy must know of it, all outside the package.
 
-Seven joints follow seven targets. Two sensors: the joints, and four markers in space, (4, 3), that the joints move. Its
-rewards are negative distances and it reports neither coverage nor success.
+Seven joints follow seven targets. Its sensors: the joints, four markers in space, (4, 3), that the joints move, and two
+small cameras. Its rewards are negative distances and it reports neither coverage nor success.
 """
 
 from pathlib import Path
@@ -13,13 +13,30 @@ import torch
 from diffpolicy_demos import create_store
 from torch import Tensor
 
+CAMERAS = ("wrist_camera", "front_camera")
 GOAL = np.linspace(-0.5, 0.5, 7)
 _MARKERS = np.random.default_rng(0).normal(size=(4, 3, 7))
+_ACROSS = np.linspace(-1, 1, 8)[None, :, None]
+_DOWN = np.linspace(-1, 1, 8)[:, None, None]
+
+
+def picture(joints: np.ndarray, shown: slice) -> np.ndarray:
+    """What a camera sees, (8, 8, 3) uint8: three joints, one a colour, tilt the light from top to bottom.
+
+    From left to right it tilts with how far the first joint is from its goal, so the task's mirror swaps left and right.
+    """
+    light = joints[shown] * _DOWN + (joints[0] - GOAL[0]) * _ACROSS
+    return np.clip(127.5 + 40 * light, 0, 255).astype(np.uint8)
 
 
 def observe(joints: np.ndarray) -> dict[str, np.ndarray]:
-    """What the two sensors show."""
-    return {"joints": joints.astype(np.float32), "markers": (_MARKERS @ joints).astype(np.float32)}
+    """What the sensors show."""
+    return {
+        "joints": joints.astype(np.float32),
+        "markers": (_MARKERS @ joints).astype(np.float32),
+        "wrist_camera": picture(joints, slice(1, 4)),
+        "front_camera": picture(joints, slice(4, 7)),
+    }
 
 
 class Reach(gym.Env):
@@ -30,8 +47,10 @@ class Reach(gym.Env):
     def __init__(self, render_mode: str | None = None) -> None:
         self.render_mode = render_mode
         self.action_space = gym.spaces.Box(-2, 2, (7,), np.float64)
-        boxes = {key: gym.spaces.Box(-np.inf, np.inf, value.shape) for key, value in observe(GOAL).items()}
-        self.observation_space = gym.spaces.Dict(boxes)
+        shown = observe(GOAL)
+        numbers = {key: gym.spaces.Box(-np.inf, np.inf, shown[key].shape) for key in ("joints", "markers")}
+        cameras = {key: gym.spaces.Box(0, 255, shown[key].shape, np.uint8) for key in CAMERAS}
+        self.observation_space = gym.spaces.Dict(numbers | cameras)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
@@ -56,15 +75,24 @@ if "toy/Reach-v0" not in gym.registry:
 
 
 class Task:
-    """The policy is shown the joints and the markers' heights; a mirror turns the first joint's sign about its goal."""
+    """The policy is shown the joints, the markers' heights and each camera's mean colour by quadrant.
+
+    A mirror turns the first joint's sign about its goal.
+    """
 
     def features(self, obs: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {"joints": obs["joints"], "heights": obs["markers"][..., 2]}
+        quadrants = {key: self._quadrants(obs[key]) for key in CAMERAS}
+        return {"joints": obs["joints"], "heights": obs["markers"][..., 2], **quadrants}
 
     def mirror(self, obs: dict[str, Tensor], action: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         joints = self._turned(obs["joints"])
         markers = torch.einsum("mxj,...j->...mx", torch.tensor(_MARKERS, dtype=joints.dtype), joints)
-        return {"joints": joints, "markers": markers}, self._turned(action)
+        cameras = {key: obs[key].flip(-2) for key in CAMERAS}
+        return {"joints": joints, "markers": markers, **cameras}, self._turned(action)
+
+    def _quadrants(self, image: Tensor) -> Tensor:
+        """(*batch, 8, 8, 3) to (*batch, 12): top left, top right, bottom left, bottom right."""
+        return image.float().unflatten(-2, (2, 4)).unflatten(-4, (2, 4)).mean(dim=(-4, -2)).flatten(-3)
 
     def _turned(self, joints: Tensor) -> Tensor:
         return torch.cat([2 * float(GOAL[0]) - joints[..., :1], joints[..., 1:]], dim=-1)

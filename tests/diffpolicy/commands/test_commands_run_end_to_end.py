@@ -36,7 +36,7 @@ def test_train_writes_a_run_that_its_own_config_repeats(
     said = capsys.readouterr()
     assert said.err == ""
     assert "trained 3 steps" in said.out
-    assert f"diffpolicy eval {Path('runs/tiny/last')}" in said.out
+    assert f"diffpolicy eval {Path('runs/tiny')}" in said.out
     resolved = load_config(str(run / "config.yaml"))
     assert resolved.training.steps == 3
     assert resolved.policy.backbone.width == 16

@@ -149,3 +149,12 @@ def test_a_bare_array_for_two_keys_is_refused(tiny: Any, make_policy: Any) -> No
     policy = make_policy(tiny(policy={"observations": ["keypoints", "agent_pos"]}))
     with pytest.raises(ObservationError, match=r"bare array.*keypoints, agent_pos"):
         Controller(policy)(np.zeros(5))
+
+
+def test_an_environment_may_reuse_its_arrays() -> None:
+    controller, reused = Controller(Diary()), np.array([1.0])
+    controller.observe({"clock": reused, "unseen": np.zeros(3)})
+    reused[:] = 2.0
+    controller.observe({"clock": reused})
+    assert controller.history()["clock"].tolist() == [[1.0], [2.0]]
+    assert set(controller.history()) == {"clock"}

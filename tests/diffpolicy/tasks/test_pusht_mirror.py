@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from diffpolicy.config import ConfigError
+from diffpolicy.errors import ConfigError
 from diffpolicy.tasks import load_task
 from diffpolicy.tasks.pusht import TASK, mirror_keypoints, mirror_position, mirror_state, state_features
 

@@ -134,14 +134,39 @@ def test_the_average_is_what_a_checkpoint_holds_and_it_goes_on(
     assert different
 
 
-def test_resuming_needs_the_same_policy_and_the_training_state(
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"policy": {"action_horizon": 4}}, r"policy\.action_horizon is 8, not 4"),
+        ({"training": {"batch_size": 7}}, r"training\.batch_size is 8, not 7"),
+        ({"training": {"seed": 9}}, r"training\.seed is 0, not 9"),
+        ({"data": {"observation_noise": 0.5}}, r"data\.observation_noise is 0\.01, not 0\.5"),
+        ({"training": {"steps": 1}}, r"at step 2 already, past training\.steps 1"),
+    ],
+)
+def test_a_resumed_run_is_the_same_experiment(
+    tmp_path: Path, make_store: Any, tiny: Any, run_training: Any, changes: dict[str, Any], named: str
+) -> None:
+    store = make_store()
+    run_training(tiny(), store, tmp_path / "run", stop_after=2)
+    with pytest.raises(CheckpointError, match=named):
+        run_training(tiny(**changes), store, tmp_path / "run", resume=tmp_path / "run" / "last")
+
+
+def test_a_resumed_run_may_look_more_often_and_run_longer(
+    tmp_path: Path, make_store: Any, tiny: Any, run_training: Any
+) -> None:
+    store = make_store()
+    run_training(tiny(), store, tmp_path / "run", stop_after=2)
+    longer = tiny(training={"steps": 6, "log_every": 2, "checkpoint_every": 3}, evaluation={"seed": 7})
+    assert run_training(longer, store, tmp_path / "run", resume=tmp_path / "run" / "last").step == 6
+
+
+def test_resuming_needs_the_training_state(
     tmp_path: Path, make_store: Any, make_checkpoint: Callable[..., Path], tiny: Any, run_training: Any
 ) -> None:
     store = make_store()
     run_training(tiny(), store, tmp_path / "run", stop_after=2)
-    other = tiny(policy={"action_horizon": 4})
-    with pytest.raises(CheckpointError, match=r"last: its policy differs"):
-        run_training(other, store, tmp_path / "run", resume=tmp_path / "run" / "last")
     released = make_checkpoint()
     with pytest.raises(CheckpointError, match=r"training\.safetensors is missing.*--init-from"):
         run_training(tiny(), store, tmp_path / "run", resume=released)
