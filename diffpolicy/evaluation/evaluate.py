@@ -6,10 +6,12 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +114,8 @@ def _in_processes(
         workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(checkpoint, device)
     )
     try:
-        futures = {pool.submit(_run_block, block): index for index, block in enumerate(blocks)}
+        with _workers_ignore_interrupts():
+            futures = {pool.submit(_run_block, block): index for index, block in enumerate(blocks)}
         results: dict[int, list[EpisodeRecord]] = {}
         for future in as_completed(futures):
             results[futures[future]] = future.result()
@@ -135,13 +138,25 @@ def _in_processes(
     return [record for index in sorted(results) for record in results[index]]
 
 
+@contextmanager
+def _workers_ignore_interrupts() -> Iterator[None]:
+    """Processes started within inherit that Ctrl-C is ignored: it is the parent's to handle, also while they import."""
+    if threading.current_thread() is not threading.main_thread():  # where Python allows no handlers
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 _worker_policy: DiffusionPolicy | None = None
 
 
 def _start_worker(checkpoint: Path, device: str) -> None:
-    """Runs once in each worker: Ctrl-C is the parent's to handle, and the policy is read once for all blocks."""
+    """Runs once in each worker: the policy is read once for all blocks."""
     global _worker_policy
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _worker_policy = load_policy(checkpoint, device)
 
 

@@ -18,8 +18,12 @@ def members(group: int) -> list[int]:
     return [int(pid) for pid, pgid, stat in rows if int(pgid) == group and not stat.startswith("Z")]
 
 
-@pytest.mark.parametrize(("number", "to_all"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
-def test_an_evaluation_over_workers(make_checkpoint: Callable[..., Path], number: int, to_all: bool) -> None:
+@pytest.mark.parametrize(
+    ("number", "to_all", "wait_s"), [(signal.SIGINT, True, 0.5), (signal.SIGINT, True, 6), (signal.SIGTERM, False, 6)]
+)
+def test_an_evaluation_over_workers(
+    make_checkpoint: Callable[..., Path], number: int, to_all: bool, wait_s: float
+) -> None:
     words = ["eval", str(make_checkpoint()), "--episodes", "5000", "--workers", "2", "--out", "scores"]
     process = subprocess.Popen(
         [sys.executable, "-m", "diffpolicy.cli", *words],
@@ -32,7 +36,7 @@ def test_an_evaluation_over_workers(make_checkpoint: Callable[..., Path], number
     deadline = time.monotonic() + 60
     while len(members(process.pid)) < 3 and time.monotonic() < deadline:
         time.sleep(0.2)  # until the parent and its workers are there
-    time.sleep(4)  # into the blocks
+    time.sleep(wait_s)  # while the workers still import, or into the blocks
     if to_all:
         os.killpg(process.pid, number)
     else:

@@ -59,7 +59,7 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
 
 
 def test_an_unknown_command_is_corrected(complaint: Callable[..., str]) -> None:
-    assert "did you mean `train`?" in complaint("trian")
+    assert "did you mean 'train'?" in complaint("trian")
     assert "demo, train, eval" in complaint("qqqq")
 
 

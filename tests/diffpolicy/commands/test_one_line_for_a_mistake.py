@@ -67,7 +67,7 @@ CONFIG_MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "all held out": ({"data": {"path": "demos.zarr", "validation_episodes": 9}}, ["validation_episodes", "9"]),
     "the world shows something else": (
         {"policy": {"observations": ["keypoints", "agent_pos"]}, "evaluation": {"episodes": 2}},
-        ["PushT-v0", "obs_type", "keypoints, agent_pos"],
+        ["PushT-v0", "env_kwargs", "keypoints, agent_pos"],
     ),
     "no such world": ({"evaluation": {"episodes": 2, "env": "PushU-v0"}}, ["'PushU-v0'"]),
     "no such protocol": ({"evaluation": {"episodes": 2, "protocol": "gym_push"}}, ["gym_pusht"]),
@@ -92,8 +92,8 @@ def test_a_config_that_cannot_be_used(
         (["--training.stesp", "3"], ["--training.stesp", "did you mean --training.steps"]),
         (["--policy.action-horizon", "99"], ["action_horizon 99 does not fit"]),
         (["--policy.sampler", "heun"], ["--policy.sampler", "euler"]),
-        (["--device", "cuda"], ["--device cuda", "cpu"]),
-        (["--device", "gpu"], ["--device gpu", "cpu"]),
+        (["--device", "cuda"], ["device 'cuda'", "cpu"]),
+        (["--device", "gpu"], ["device 'gpu'", "cpu"]),
         (["--init-from", "nowhere/run"], ["nowhere/run"]),
         (["--data.path", "nowhere.zarr"], ["nowhere.zarr"]),
     ],
@@ -128,7 +128,7 @@ def test_a_run_is_not_overwritten_and_not_resumed_from_nothing(
     assert "--resume run" in complaint("train", config, "--out", "run", "--device", "cpu")
     assert before == sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "run").rglob("*"))
     assert "elsewhere: config.json is missing" in complaint("train", "--resume", "elsewhere")
-    assert "its policy differs" in complaint(
+    assert "its policy.action_horizon is 8, not 3" in complaint(
         "train", "--resume", "run", "--policy.action-horizon", "3", "--device", "cpu"
     )
     (tmp_path / "run" / "last" / "training.json").unlink()
@@ -144,8 +144,8 @@ EVAL_MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "action horizon": (["--action-horizon", "16"], ["action_horizon 16"]),
     "delay": (["--delay", "-1"], ["delay -1"]),
     "seed": (["--seed", "-1"], ["seed -1"]),
-    "protocol": (["--protocol", "gym_push"], ["--protocol", "gym_pusht"]),
-    "device": (["--device", "cuda:0"], ["--device cuda:0"]),
+    "protocol": (["--protocol", "gym_push"], ["gym_push'", "gym_pusht"]),
+    "device": (["--device", "cuda:0"], ["device 'cuda:0'"]),
     "film": (["--film", "2"], ["--film 2", "0 to 1"]),
     "unknown option": (["--episode", "3"], ["--episode", "did you mean --episodes"]),
 }
@@ -165,7 +165,7 @@ VISUALIZE_MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "no sequences": (["--n", "0"], ["--n is 0"]),
     "steps": (["--steps", "0"], ["steps is 0"]),
     "seed": (["--seed", "-1"], ["seed -1"]),
-    "device": (["--device", "cuda"], ["--device cuda"]),
+    "device": (["--device", "cuda"], ["device 'cuda'"]),
 }
 
 
