@@ -7,6 +7,7 @@ Writes diffpolicy/pretrained/NAME/ and benchmarks/results/NAME/*.json, and bring
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import re
 from collections.abc import Mapping
@@ -43,6 +44,10 @@ class Release:
     """The command that trained it, for the card."""
     machine: str = f"{platform.machine()}, {torch.get_num_threads()} threads"
     """What it was trained on, for the card."""
+    execution_speed: float | None = None
+    """Follow plans at this speed, where tuning showed it better than the run's own."""
+    action_horizon: int | None = None
+    """Execute so many actions of a plan, likewise."""
     episodes: int = 500
     workers: int = 2
     seed: int = 100_000
@@ -52,9 +57,13 @@ def main(arguments: Release) -> None:
     """Store, evaluate, write the card and the README's table."""
     folder = ROOT / "diffpolicy" / "pretrained" / arguments.name
     policy, meta = load_checkpoint(arguments.checkpoint)
+    experiment = meta["experiment"]
+    wanted = {"execution_speed": arguments.execution_speed, "action_horizon": arguments.action_horizon}
+    chosen = {name: value for name, value in wanted.items() if value is not None}
+    experiment = dataclasses.replace(experiment, policy=dataclasses.replace(experiment.policy, **chosen))
     trained = meta["trained"] | {"command": arguments.command, "machine": arguments.machine}
-    card = training_card(meta["experiment"], trained, {})
-    save_checkpoint(folder, policy, meta["experiment"], card=card, half=True, trained=trained)
+    card = training_card(experiment, trained, {})
+    save_checkpoint(folder, policy, experiment, card=card, half=True, trained=trained)
     results: dict[str, dict[str, Any]] = {}
     for row, choices in ROWS:
         results[row] = evaluate(

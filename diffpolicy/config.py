@@ -105,6 +105,8 @@ class PolicyConfig:
     """Action steps in x."""
     action_horizon: int = 8
     """Action steps executed before looking again."""
+    execution_speed: float = 1.0
+    """How fast a plan is followed: at 1.5 its actions are read off every one and a half steps. Training is the same."""
     backbone: Backbone = field(default_factory=MLPConfig)
     objective: Objective = field(default_factory=FlowConfig)
     sampler: Literal["euler", "ddpm", "ddim"] = "euler"
@@ -114,11 +116,17 @@ class PolicyConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "obs_horizon", "pred_horizon", "action_horizon", "steps")
+        _positive(self, "execution_speed")
         room = self.pred_horizon - self.obs_horizon + 1
         if self.action_horizon > room:
             raise ValueError(
                 f"action_horizon {self.action_horizon} does not fit: x[0] belongs to the oldest observation, so at "
                 f"most pred_horizon - obs_horizon + 1 = {room} actions lie ahead; lower it or raise pred_horizon"
+            )
+        if 1 + (self.action_horizon - 1) * self.execution_speed > room:
+            raise ValueError(
+                f"execution_speed {self.execution_speed:g} does not fit: {self.action_horizon} actions at this speed reach "
+                f"beyond the {room} that lie ahead; lower it or action_horizon, or raise pred_horizon"
             )
         fits = ("euler",) if self.objective.name == "flow" else ("ddpm", "ddim")
         if self.sampler not in fits:

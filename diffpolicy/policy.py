@@ -68,9 +68,10 @@ class DiffusionPolicy(nn.Module):
 
     @property
     def executed(self) -> slice:
-        """The actions of x that the closed loop executes before it looks again."""
+        """The actions of x that the closed loop follows before it looks again."""
         first = self.config.obs_horizon - 1
-        return slice(first, first + self.config.action_horizon)
+        reach = math.ceil((self.config.action_horizon - 1) * self.config.execution_speed)
+        return slice(first, first + reach + 1)
 
     def fit_normalizer(self, obs: Observation, action: Float[Tensor, "steps action"], *, mirror: bool) -> None:
         """Take the ranges of features and actions from recorded steps, and from their mirror images if asked."""

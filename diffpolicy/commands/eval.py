@@ -41,6 +41,8 @@ class EvalArguments:
     """The policy's own unless given."""
     action_horizon: int | None = None
     """Actions executed before looking again; the policy's own unless given."""
+    speed: float | None = None
+    """How fast plans are followed, 1 as demonstrated; the policy's own unless given."""
     delay: int = 0
     """Control steps that a plan takes to make; the previous one goes on meanwhile."""
     max_steps: int | None = None
@@ -75,6 +77,7 @@ def run(argv: list[str]) -> None:
         steps=arguments.steps,
         sampler=arguments.sampler,
         action_horizon=arguments.action_horizon,
+        speed=arguments.speed,
         delay=arguments.delay,
         max_steps=arguments.max_steps,
     )

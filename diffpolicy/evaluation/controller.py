@@ -24,6 +24,7 @@ class Controller:
         steps: network evaluations per plan; the policy's own number when None.
         sampler: the policy's own when None.
         action_horizon: actions executed before looking again; the policy's own when None.
+        speed: how fast a plan is followed; between its actions it is read off linearly; the policy's own when None.
         delay: control steps between an observation and the first action that its plan decides; until then the previous
             plan goes on. The first plan of an episode is waited for, and lasts until the second decides.
         seed: the seed of the noise of all plans after a reset.
@@ -39,18 +40,26 @@ class Controller:
         steps: int | None = None,
         sampler: str | None = None,
         action_horizon: int | None = None,
+        speed: float | None = None,
         delay: int = 0,
         seed: int = 0,
     ) -> None:
         config = policy.config
         self.policy, self.steps, self.sampler, self.seed = policy, steps, sampler, seed
         self.action_horizon = config.action_horizon if action_horizon is None else action_horizon
+        self.speed = config.execution_speed if speed is None else speed
         self.delay = delay
         room = config.pred_horizon - config.obs_horizon + 1
-        if self.action_horizon < 1 or delay < 0 or self.action_horizon + delay > room:
+        if not self.speed > 0:
             raise ConfigError(
-                f"action_horizon {self.action_horizon} with delay {delay} does not fit: a plan holds {room} actions from "
-                "the present on; choose action_horizon + delay within that, action_horizon at least 1, delay at least 0"
+                f"speed is {self.speed}; a plan is followed at a positive speed, 1 as it was demonstrated"
+            )
+        used = 1 + (self.action_horizon + delay - 1) * self.speed
+        if self.action_horizon < 1 or delay < 0 or used > room:
+            raise ConfigError(
+                f"action_horizon {self.action_horizon} with delay {delay} at speed {self.speed:g} does not fit: "
+                f"a plan holds {room} actions from the present on; 1 + (action_horizon + delay - 1) * speed must "
+                "stay within that, with action_horizon at least 1 and delay at least 0"
             )
         self.reset()
 
@@ -91,10 +100,12 @@ class Controller:
 
     def accept(self, plan: Float[np.ndarray, "horizon action"]) -> None:
         """Take up a plan made from the present observation, from where the actions still queued end."""
-        present = self.policy.config.obs_horizon - 1
         # Nothing is queued only at the start of an episode, or without a delay.
-        first = present + len(self._queue)
-        self._queue.extend(plan[first : present + self.delay + self.action_horizon])
+        ahead = np.arange(len(self._queue), self.delay + self.action_horizon)
+        place = self.policy.config.obs_horizon - 1 + ahead * self.speed
+        before = np.floor(place).astype(int)
+        after = np.minimum(before + 1, len(plan) - 1)
+        self._queue.extend(plan[before] + (plan[after] - plan[before]) * (place - before)[:, None])
 
     def act(self) -> Float[np.ndarray, " action"]:
         """The next action of the plan."""

@@ -94,6 +94,7 @@ def evaluate(
         "nfe": settings.steps or config.steps,
         "sampler": settings.sampler or config.sampler,
         "action_horizon": settings.action_horizon or config.action_horizon,
+        "speed": settings.speed or config.execution_speed,
         "delay": settings.delay,
         "lanes": LANES,
         "device": device,

@@ -37,6 +37,7 @@ class RolloutSettings:
     steps: int | None = None
     sampler: str | None = None
     action_horizon: int | None = None
+    speed: float | None = None
     delay: int = 0
     max_steps: int | None = None
 
@@ -145,6 +146,7 @@ def _open_lane(policy: DiffusionPolicy, seed: int, settings: RolloutSettings, *,
         steps=settings.steps,
         sampler=settings.sampler,
         action_horizon=settings.action_horizon,
+        speed=settings.speed,
         delay=settings.delay,
         seed=seed,
     )

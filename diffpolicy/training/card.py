@@ -15,7 +15,10 @@ def training_card(config: ExperimentConfig, trained: Mapping[str, Any], latest: 
         ("demonstrations", f"`{data.path}`, {trained['episodes']} episodes"),
         ("held out", f"{data.validation_episodes} episodes (split seed {data.split_seed})"),
         ("observation", f"{', '.join(policy.observations)}; {policy.obs_horizon} steps"),
-        ("actions", f"{policy.pred_horizon} predicted, {policy.action_horizon} executed"),
+        (
+            "actions",
+            f"{policy.pred_horizon} predicted, {policy.action_horizon} executed, speed {policy.execution_speed:g}",
+        ),
         (
             "network, objective",
             f"{policy.backbone.name}, {policy.objective.name}; {policy.sampler}, {policy.steps} steps",

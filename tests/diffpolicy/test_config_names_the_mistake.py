@@ -38,6 +38,10 @@ MISTAKES = {
         "policy: {pred_horizon: 8, action_horizon: 8}",
         "policy: action_horizon 8 does not fit: .* = 7 actions .*; lower it or raise pred_horizon",
     ),
+    "hasty execution": (
+        "policy: {execution_speed: 2.5}",
+        "policy: execution_speed 2.5 does not fit: 8 actions at this speed reach beyond the 15 that lie ahead; lower it",
+    ),
     "flow by ddim": ("policy: {sampler: ddim}", "policy: sampler 'ddim' cannot solve objective 'flow'; use euler"),
     "ddpm by euler": (DDPM % ("euler", 5), "policy: sampler 'euler' cannot solve objective 'ddpm'; use ddpm or ddim"),
     "steps beyond the levels": (DDPM % ("ddim", 11), "policy: steps 11 exceeds objective.train_timesteps 10"),

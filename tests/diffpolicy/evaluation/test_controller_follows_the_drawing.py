@@ -21,7 +21,7 @@ class Diary(DiffusionPolicy):
     def __init__(self, obs_horizon: int = 2, pred_horizon: int = 8, action_horizon: int = 4) -> None:
         torch.nn.Module.__init__(self)  # no network: the plans are known
         self.config: Any = SimpleNamespace(
-            obs_horizon=obs_horizon, pred_horizon=pred_horizon, action_horizon=action_horizon
+            obs_horizon=obs_horizon, pred_horizon=pred_horizon, action_horizon=action_horizon, execution_speed=1.0
         )
         self.seen: list[list[float]] = []
         self.noise: list[float] = []
@@ -72,7 +72,7 @@ def test_every_action_belongs_to_its_own_time(obs_horizon: int, action_horizon: 
 
 @pytest.mark.parametrize(("action_horizon", "delay"), [(0, 0), (-1, 3), (1, -1), (8, 0), (4, 4)])
 def test_what_does_not_fit_is_refused(action_horizon: int, delay: int) -> None:
-    with pytest.raises(ConfigError, match="does not fit: a plan holds 7 actions"):
+    with pytest.raises(ConfigError, match=r"does not fit: a plan holds 7 actions"):
         Controller(Diary(), action_horizon=action_horizon, delay=delay)
 
 
@@ -158,3 +158,24 @@ def test_an_environment_may_reuse_its_arrays() -> None:
     controller.observe({"clock": reused})
     assert controller.history()["clock"].tolist() == [[1.0], [2.0]]
     assert set(controller.history()) == {"clock"}
+
+
+def test_a_plan_may_be_followed_faster() -> None:
+    controller = Controller(Diary(pred_horizon=12), action_horizon=4, speed=1.5)
+    actions = [controller({"clock": np.array([float(t)])}) for t in range(8)]
+    assert [float(action[1]) for action in actions] == [1.0, 2.5, 4.0, 5.5] * 2
+    assert [float(action[0]) for action in actions] == [0.0] * 4 + [4.0] * 4
+
+
+def test_a_faster_plan_may_be_late() -> None:
+    controller = Controller(Diary(pred_horizon=16), action_horizon=3, speed=2.0, delay=2)
+    actions = [controller({"clock": np.array([float(t)])}) for t in range(9)]
+    assert [(int(action[0]), float(action[1])) for action in actions] == [
+        (0, 1.0), (0, 3.0), (0, 5.0), (0, 7.0), (0, 9.0), (3, 5.0), (3, 7.0), (3, 9.0), (6, 5.0)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("speed", [0.0, -1.0, float("nan"), 2.5])
+def test_a_speed_that_does_not_fit_is_refused(speed: float) -> None:
+    with pytest.raises(ConfigError, match="speed"):
+        Controller(Diary(), action_horizon=4, speed=speed)
