@@ -128,7 +128,9 @@ class Store:
             checks.as_pixels(f"{self.path}: 'pixels', steps {start} to {stop}", values) if key == "pixels" else values
         )
 
-    def episode(self, index: int, keys: Iterable[str] | None = None) -> dict[str, Shaped[np.ndarray, "steps ..."]]:
+    def episode(
+        self, index: int | np.integer, keys: Iterable[str] | None = None
+    ) -> dict[str, Shaped[np.ndarray, "steps ..."]]:
         """Reads one episode.
 
         Args:
