@@ -47,7 +47,9 @@ def test_workers_change_nothing(make_checkpoint: Make) -> None:
     )
     assert two["records"] == one["records"]
     assert one["mean_score"] == two["mean_score"]
-    assert seen[:2] == [50, 60]
+    alone = seen[: seen.index(60) + 1]
+    assert alone == sorted(alone)  # told after every step, and never more than are finished
+    assert 50 in alone
     assert seen[-1] == 60
 
 
