@@ -19,6 +19,7 @@ COMMANDS = {
     "eval": "roll a policy out in simulation and score it, with intervals",
     "visualize": "draw how action sequences are denoised: GIF, MP4, a strip for a paper",
     "demos": "download, inspect and replay demonstrations",
+    "bench": "measure it beside its peers on this machine: agreement and speed",
 }
 _HELP = """usage: diffpolicy COMMAND ...
 

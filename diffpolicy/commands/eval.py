@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +26,7 @@ class EvalArguments:
       diffpolicy eval pusht-state --episodes 500 --workers 2
       diffpolicy eval runs/pusht_state_mlp --protocol diffusion_policy --steps 4
       diffpolicy eval pusht-state --episodes 10 --film 0 3 --out runs/films
+      diffpolicy eval pusht-state --env diffpolicy_envs:diffpolicy/PushTPerturbed-v0 --env-kwargs '{"at": [60]}'
     """
 
     checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHECKPOINT")]
@@ -35,6 +37,10 @@ class EvalArguments:
     """Of the first episode."""
     protocol: str | None = None
     """How seeds become initial states: for Push-T gym_pusht or diffusion_policy; the experiment's own unless given."""
+    env: str | None = None
+    """Another Gymnasium id than the experiment's, such as the one above, which kicks the block before the steps given."""
+    env_kwargs: str | None = None
+    """Arguments of the environment as JSON, added to the experiment's own."""
     steps: int | None = None
     """Network evaluations a plan; the policy's own unless given."""
     sampler: Literal["euler", "ddpm", "ddim"] | None = None
@@ -73,6 +79,8 @@ def run(argv: list[str]) -> None:
         seed=arguments.seed,
         workers=arguments.workers,
         device=arguments.device,
+        env=arguments.env,
+        env_kwargs=_read_json(arguments.env_kwargs),
         protocol=arguments.protocol,
         steps=arguments.steps,
         sampler=arguments.sampler,
@@ -81,6 +89,18 @@ def run(argv: list[str]) -> None:
         delay=arguments.delay,
         max_steps=arguments.max_steps,
     )
+
+
+def _read_json(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"--env-kwargs: not JSON ({error}); write it like '{{\"at\": [60]}}'") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"--env-kwargs: found {text}; expected a JSON object such as '{{\"at\": [60]}}'")
+    return found
 
 
 def start(checkpoint: str | Path, folder: Path, films: dict[int, Path], **choices: Any) -> dict[str, Any]:

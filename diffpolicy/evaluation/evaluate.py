@@ -37,10 +37,11 @@ class _Block:
 
 
 def settings_of(experiment: ExperimentConfig, **changes: Any) -> RolloutSettings:
-    """The world that an experiment is judged in, with changes; None leaves a setting as it is."""
+    """The world that an experiment is judged in, with changes; None leaves a setting as it is, `env_kwargs` add up."""
     own = experiment.evaluation
-    chosen: dict[str, Any] = {"env": own.env, "env_kwargs": own.env_kwargs, "protocol": own.protocol}
-    return RolloutSettings(**(chosen | {key: value for key, value in changes.items() if value is not None}))
+    chosen: dict[str, Any] = {"env": own.env, "protocol": own.protocol}
+    chosen |= {key: value for key, value in changes.items() if value is not None}
+    return RolloutSettings(**chosen | {"env_kwargs": {**own.env_kwargs, **(changes.get("env_kwargs") or {})}})
 
 
 def evaluate(

@@ -7,9 +7,16 @@ before `gym.make("diffpolicy/PushT-v0")`, or let Gymnasium do so with `gym.make(
 import gymnasium
 
 PUSHT_ID = "diffpolicy/PushT-v0"
+PERTURBED_PUSHT_ID = "diffpolicy/PushTPerturbed-v0"
 
-# A reload would register the id anew, which Gymnasium answers with a warning.
+# A reload would register the ids anew, which Gymnasium answers with a warning.
 if PUSHT_ID not in gymnasium.registry:
-    gymnasium.register(id=PUSHT_ID, entry_point="diffpolicy_envs.pusht:PushTEnv", max_episode_steps=300)
+    gymnasium.register(
+        id=PUSHT_ID,
+        entry_point="diffpolicy_envs.pusht:PushTEnv",
+        vector_entry_point="diffpolicy_envs.pusht:PushTVectorEnv",
+        max_episode_steps=300,
+    )
+    gymnasium.register(id=PERTURBED_PUSHT_ID, entry_point="diffpolicy_envs.pusht:make_perturbed", max_episode_steps=300)
 
-__all__ = ["PUSHT_ID"]
+__all__ = ["PERTURBED_PUSHT_ID", "PUSHT_ID"]

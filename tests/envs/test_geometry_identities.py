@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import shapely
 from diffpolicy_envs.pusht import (
     BLOCK_AREA_PX2,
     BLOCK_CORNERS,
@@ -37,13 +38,58 @@ def shapely_block(pose: np.ndarray) -> MultiPolygon:
     return parts[0].union(parts[1])
 
 
+def shapely_outlines(poses: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Blocks as shapely's polygons, one a pose, from the outline turned and moved as complex numbers."""
+    outline = np.array(shapely_block(np.zeros(3)).exterior.coords) @ np.array([1.0, 1j])
+    placed = scales[:, None] * outline * np.exp(1j * poses[:, 2:]) + poses[:, :2] @ np.array([[1.0], [1j]])
+    return shapely.polygons(np.stack([placed.real, placed.imag], axis=-1))
+
+
 @pytest.mark.parametrize(("spread_px", "spread_rad"), [(150.0, np.pi), (30.0, 0.5), (3.0, 0.05)])
 def test_coverage_agrees_with_shapely(spread_px: float, spread_rad: float) -> None:
-    poses = random_poses(1500, spread_px, spread_rad)
-    goal = shapely_block(GOAL_POSE)
-    expected = np.array([shapely_block(pose).intersection(goal).area / goal.area for pose in poses])
-    np.testing.assert_allclose(coverage(poses), expected, rtol=0, atol=1e-9)
-    np.testing.assert_allclose([coverage_of_pose(*pose) for pose in poses.tolist()], expected, rtol=0, atol=1e-9)
+    """10,000 poses over the three spreads; half the goals are the published one, the others lie anywhere at any scale."""
+    count = 3334
+    rng = np.random.default_rng(3)
+    goals, scales = np.tile(GOAL_POSE, (count, 1)), np.ones(count)
+    goals[::2] = rng.uniform((50.0, 50.0, -10.0), (450.0, 450.0, 10.0), (count // 2, 3))
+    scales[::2] = rng.uniform(0.5, 1.5, count // 2)
+    offsets = random_poses(count, spread_px, spread_rad, seed=4) - GOAL_POSE
+    poses = goals + offsets * np.stack([scales, scales, np.ones(count)], axis=1)
+    blocks, targets = shapely_outlines(poses, scales), shapely_outlines(goals, scales)
+    expected = shapely.area(shapely.intersection(blocks, targets)) / shapely.area(targets)
+    assert np.mean(expected > 0) > 0.2
+    np.testing.assert_allclose(coverage(poses, goals, scales), expected, rtol=0, atol=1e-9)
+    one_by_one = zip(poses.tolist(), goals.tolist(), scales.tolist(), strict=True)
+    found = [coverage_of_pose(*pose, goal_pose=tuple(goal), scale=scale) for pose, goal, scale in one_by_one]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+
+
+@given(POSES, POSES, st.floats(0.5, 1.5))
+def test_coverage_of_a_scaled_world_is_that_of_the_world(pose: tuple, goal: tuple, scale: float) -> None:
+    """Everything scaled together covers the same share; and no share is below none or above all."""
+    scaled, scaled_goal = ((scale * x, scale * y, angle) for x, y, angle in (pose, goal))
+    expected = coverage_of_pose(*pose, goal_pose=goal)
+    assert 0.0 <= expected <= 1.0
+    assert abs(coverage_of_pose(*scaled, goal_pose=scaled_goal, scale=scale) - expected) < 1e-9
+    assert abs(coverage(np.array(scaled), np.array(scaled_goal), scale) - expected) < 1e-9
+
+
+def test_a_block_that_only_touches_the_goal_covers_none_of_it() -> None:
+    """Rounding must not make it less than none: a pose where it did."""
+    assert coverage_of_pose(150.0, 172.29399055555556, 0.0) == 0.0
+    touching = np.array(
+        [[x, y, turn * np.pi / 4] for x in range(100, 400, 13) for y in range(100, 400, 13) for turn in range(8)]
+    )
+    assert coverage(touching).min() == 0.0
+    assert min(coverage_of_pose(*pose) for pose in touching.tolist()) == 0.0
+
+
+@given(POSES, st.floats(0.5, 1.5))
+def test_corners_and_keypoints_scale_about_the_blocks_origin(pose: tuple, scale: float) -> None:
+    placed = np.array(pose)
+    for points in (block_corners, block_keypoints):
+        expected = placed[:2] + scale * (points(placed) - placed[:2])
+        np.testing.assert_allclose(points(placed, scale), expected, rtol=0, atol=1e-9)
 
 
 def test_published_threshold_decides_as_shapely_does() -> None:
@@ -78,7 +124,7 @@ def test_coverage_is_symmetric_in_block_and_goal(pose: tuple, goal: tuple) -> No
     there, back = coverage(np.array(pose), np.array(goal)), coverage(np.array(goal), np.array(pose))
     assert abs(there - back) < 1e-9
     assert abs(there - coverage_of_pose(*pose, goal_pose=goal)) < 1e-9
-    assert -1e-12 <= there <= 1.0
+    assert 0.0 <= there <= 1.0
 
 
 @given(POSES)

@@ -17,6 +17,15 @@ from gymnasium.utils.env_checker import check_env
 
 ENV_ID = "diffpolicy/PushT-v0"
 
+VARIED = {"goal_pose": "random", "scale": "random"}
+KINDS = {
+    **{obs_type: {"obs_type": obs_type} for obs_type in OBS_TYPES},
+    "corners": {"obs_type": "keypoints", "keypoint_set": "corners"},
+    "counted": {"count_contacts": True},
+    **{f"{obs_type}, varied": {"obs_type": obs_type, "variations": VARIED} for obs_type in OBS_TYPES},
+    "small pictures": {"obs_type": "pixels", "pixels_size_px": (48, 64), "draw_contacts": False},
+}
+
 
 def run(env: gym.Env, seed: int, steps: int = 60) -> list:
     env.action_space.seed(seed)
@@ -38,13 +47,54 @@ def assert_same(a: object, b: object) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("obs_type", OBS_TYPES)
-def test_check_env_finds_nothing_to_warn_about(obs_type: str) -> None:
+class AsBare(gym.Wrapper):
+    """A wrapped environment as Gymnasium's checker wants it: one that is its own `unwrapped`."""
+
+    unwrapped = property(lambda self: self)
+    spec = property(lambda self: self.env.spec)
+    _np_random = property(lambda self: self.env.unwrapped._np_random)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_check_env_only_recommends_to_normalize_the_actions(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The checker opens every mode; a window is not for a test without a screen.
+    monkeypatch.setitem(PushTEnv.metadata, "render_modes", ["rgb_array"])
+    env = gym.make(ENV_ID, render_mode="rgb_array", **KINDS[kind])
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        check_env(env.unwrapped)
+    assert len(said) == 1
+    assert "symmetric and normalized space" in str(said[0].message)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        # The one thing Gymnasium would have otherwise: the benchmark's actions are px.
-        warnings.filterwarnings("ignore", message=".*symmetric and normalized space")
-        check_env(gym.make(ENV_ID, obs_type=obs_type, render_mode="rgb_array").unwrapped)
+        check_env(AsBare(gym.wrappers.RescaleAction(env, np.float32(-1), np.float32(1))))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stable_baselines_only_recommends_its_own_conventions(kind: str) -> None:
+    """Actions between -1 and 1 and flat observations; with Gymnasium's wrappers for these, nothing is left."""
+    checker = pytest.importorskip("stable_baselines3.common.env_checker", reason="stable-baselines3 is not installed")
+    env = gym.make(ENV_ID, **KINDS[kind])
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        checker.check_env(env)
+    expected = ["symmetric and normalized Box action space"]
+    if env.unwrapped.obs_type == "keypoints":
+        expected.insert(0, "keypoints has an unconventional shape")
+        env = gym.wrappers.FlattenObservation(env)
+    for remark, found in zip(expected, said, strict=True):
+        assert remark in str(found.message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        checker.check_env(gym.wrappers.RescaleAction(env, np.float32(-1), np.float32(1)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_spec_makes_the_same_environment_again(kind: str) -> None:
+    env = gym.make(ENV_ID, **KINDS[kind])
+    again = gym.make(gym.envs.registration.EnvSpec.from_json(env.spec.to_json()))
+    assert again.observation_space == env.observation_space
+    assert_same(run(env, 3, 20), run(again, 3, 20))
 
 
 def test_made_with_no_import_of_its_own() -> None:
@@ -74,26 +124,33 @@ def test_episode_is_cut_after_300_steps() -> None:
     assert flags[-1] == (False, True)
 
 
-@pytest.mark.parametrize("obs_type", OBS_TYPES)
-def test_same_seed_same_episode_bit_for_bit(obs_type: str) -> None:
-    used = gym.make(ENV_ID, obs_type=obs_type)
+@pytest.mark.parametrize("kind", KINDS)
+def test_same_seed_same_episode_bit_for_bit(kind: str) -> None:
+    used = gym.make(ENV_ID, **KINDS[kind])
     run(used, seed=1)
-    assert_same(run(used, seed=5), run(gym.make(ENV_ID, obs_type=obs_type), seed=5))
+    assert_same(run(used, seed=5), run(gym.make(ENV_ID, **KINDS[kind]), seed=5))
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
-def test_a_copy_goes_on_bit_for_bit_and_apart(duplicate) -> None:
-    env = PushTEnv()
-    run(env, seed=2)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_copy_taken_in_contact_goes_on_bit_for_bit_and_apart(kind: str, duplicate) -> None:
+    env = PushTEnv(**KINDS[kind])
+    env.reset(seed=2)
+    pushed = 0
+    for _ in range(12):
+        before = env.unwrapped._world.physics.block_pose
+        env.step(np.array(before[:2]))
+        pushed += env.unwrapped._world.physics.block_pose != before
+    assert pushed > 3
     twin = duplicate(env)
     actions = np.random.default_rng(0).uniform(100, 400, (40, 2))
     assert_same([env.step(action) for action in actions], [twin.step(action) for action in actions])
     assert_same(env.reset(), twin.reset())
 
 
-@pytest.mark.parametrize("obs_type", OBS_TYPES)
-def test_observations_stay_in_their_space_under_rough_play(obs_type: str) -> None:
-    env = PushTEnv(obs_type=obs_type)
+@pytest.mark.parametrize("kind", KINDS)
+def test_observations_stay_in_their_space_under_rough_play(kind: str) -> None:
+    env = PushTEnv(**KINDS[kind])
     rng = np.random.default_rng(0)
     for seed in range(10):
         state = [*rng.uniform(0, 512, 4), rng.uniform(0, 2 * np.pi)]

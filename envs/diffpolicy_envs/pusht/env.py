@@ -1,11 +1,10 @@
-"""The Gymnasium side of Push-T: spaces, checks of what comes in, rewards.
+"""The Gymnasium side of Push-T: spaces, checks of what comes in, rewards, rendering.
 
-What happens on the table is in `physics.py`; this file only translates between it and Gymnasium's interface.
+What happens on the table is in `physics.py`, its goal and start in `world.py`, what is shown of it in `observations.py`;
+this file only translates between these and Gymnasium's interface.
 """
 
-import difflib
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import gymnasium as gym
@@ -13,27 +12,16 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Float, UInt8
 
-from .geometry import GOAL_POSE, SUCCESS_COVERAGE, WORKSPACE_PX, block_keypoints, coverage_of_pose
-from .physics import PushTPhysics
-from .render import draw_scene
-from .starts import PROTOCOLS, sample_start
-
-Observation = Float[np.ndarray, "5"] | dict[str, np.ndarray]
-
-OBS_TYPES: Final = ("state", "keypoints")
-RESET_OPTIONS: Final = ("protocol", "state")
+from .checks import checked_numbers, checked_seed, checked_state, require_one_of
+from .engine import Reading
+from .geometry import SUCCESS_COVERAGE, WORKSPACE_PX
+from .observations import Observation, Observer
+from .scene import Scene, checked_plan
+from .starts import seeds_below
+from .window import Window
+from .world import PushTState, PushTWorld, checked_start, checked_variations, require_saved
 
 ACTION_HIGH_PX: Final = float(WORKSPACE_PX)
-
-# The agent stays inside the workspace: its position is an average of where it was and where it was sent. The block
-# can be pressed through a wall, but no farther than the agent reaches, which these bounds hold with room to spare.
-POSITION_LOW_PX: Final = -256.0
-POSITION_HIGH_PX: Final = 768.0
-KEYPOINT_LOW_PX: Final = -512.0
-KEYPOINT_HIGH_PX: Final = 1024.0
-
-_STATE_LOW: Final = np.array([POSITION_LOW_PX] * 4 + [0.0])
-_STATE_HIGH: Final = np.array([POSITION_HIGH_PX] * 4 + [math.tau])
 
 
 class PushTEnv(gym.Env[Observation, Float[np.ndarray, "2"]]):
@@ -47,8 +35,8 @@ class PushTEnv(gym.Env[Observation, Float[np.ndarray, "2"]]):
 
     ## Action Space
 
-    `Box(0, 512, (2,), float64)`: the target position of the agent, px, held for the step. The agent is drawn to it by a
-    critically damped spring. Targets outside the box are clipped to it.
+    `Box(0, 512, (2,), float32)`: the target position of the agent, px, held for the step; float64 is taken as it is. The
+    agent is drawn to it by a critically damped spring. Targets outside the box are clipped to it.
 
     ## Observation Space
 
@@ -60,12 +48,18 @@ class PushTEnv(gym.Env[Observation, Float[np.ndarray, "2"]]):
     | 2, 3 | block x, y (middle of the bar's outer edge) | -256 | 768 | px |
     | 4 | block angle, below 2 pi | 0 | 2 pi | rad |
 
-    With `obs_type="keypoints"`, a dictionary of float64 arrays:
+    With `obs_type="pixels"`, `Box(0, 255, (96, 96, 3), uint8)`: the published picture, RGB, without the action; its size is
+    an argument. With the other types a dictionary, of float64 but for the picture:
 
-    | key | shape | observation | low | high | unit |
-    |---|---|---|---|---|---|
-    | `keypoints` | (9, 2) | nine points fixed to the block, as in the human demonstrations | -512 | 1024 | px |
-    | `agent_pos` | (2,) | agent x, y | -256 | 768 | px |
+    | key | shape | in | observation | low | high | unit |
+    |---|---|---|---|---|---|---|
+    | `keypoints` | (9, 2) | "keypoints" | points fixed to the block, as in the human demonstrations | -512 | 1024 | px |
+    | `pixels` | (96, 96, 3) | "pixels_agent_pos" | the picture | 0 | 255 | |
+    | `agent_pos` | (2,) | "keypoints", "pixels_agent_pos" | agent x, y | -256 | 768 | px |
+    | `goal_pose` | (3,) | all, if it may vary | goal x, y, angle | 0 | 512, 512, 2 pi | px, rad |
+    | `scale` | (1,) | all, if it may vary | size of block and goal, published: 1 | 0.5 | 1.5 | |
+
+    Where something may vary, every type is a dictionary: a state is then under `state`, a picture under `pixels`.
 
     ## Rewards
 
@@ -73,10 +67,16 @@ class PushTEnv(gym.Env[Observation, Float[np.ndarray, "2"]]):
 
     ## Starting State
 
-    `reset(seed=..., options={"protocol": ...})` draws a start by a published rule: "gym_pusht" (default, the rule of
-    gym-pusht 0.1.8) or "diffusion_policy" (the rule of Chi et al.), see `starts.py`. Without a seed both draw from the
-    environment's generator. `reset(options={"state": five numbers})` sets exactly that state (agent x, y, block x, y,
-    angle), at rest. The two options exclude each other.
+    `reset(seed=..., options={...})` takes:
+
+    | option | value |
+    |---|---|
+    | `protocol` | "gym_pusht" (default, as gym-pusht 0.1.8) or "diffusion_policy" (of Chi et al.): see `starts.py` |
+    | `state` | five numbers, set exactly: agent x, y (in [0, 512]), block x, y, angle, at rest; excludes `protocol` |
+    | `goal_pose` | x, y (px), angle (rad), the outline between the walls; or "random"; only where the goal may vary |
+    | `scale` | a number in [0.5, 1.5]; or "random", in [0.75, 1.25]; only where the scale may vary |
+
+    Without a seed all draws come from the environment's generator.
 
     ## Episode End
 
@@ -84,22 +84,31 @@ class PushTEnv(gym.Env[Observation, Float[np.ndarray, "2"]]):
 
     ## Information
 
-    `coverage`, `is_success`, `block_pose` (x, y, angle), `agent_vel` (px/s), `goal_pose`; with `count_contacts=True`
-    also `n_contacts`: the contact points of the step's sub-steps, divided by ten, rounded up.
+    `coverage`, `is_success`, `block_pose` (x, y, angle), `agent_vel` (px/s), `goal_pose`; `scale` where it may vary; with
+    `count_contacts=True` also `n_contacts`: the contact points of the step's sub-steps, divided by ten, rounded up.
 
     ## Arguments
 
-    - `obs_type`: "state" (default) or "keypoints".
-    - `render_mode`: None (default) or "rgb_array".
-    - `render_size_px`: width and height of rendered pictures, 512 by default.
-    - `count_contacts`: count contact points, which makes a step about twice as slow; off by default.
+    | argument | default | meaning |
+    |---|---|---|
+    | `obs_type` | "state" | "state", "keypoints", "pixels" or "pixels_agent_pos" |
+    | `keypoint_set` | "human" | "human", the nine of the demonstrations, or "corners", the eight of the outline |
+    | `pixels_size_px` | 96 | size of the observed picture, or (height, width) |
+    | `draw_contacts` | True | thin red lines in the picture where the block touches, as published |
+    | `variations` | None | what may vary and its value unless a reset says otherwise, such as {"goal_pose": "random"} |
+    | `render_mode` | None | "rgb_array", or "human": a window in real time (needs pygame) |
+    | `render_size_px` | 512 | width and height of rendered pictures |
+    | `overlays` | ("goal",) | what is rendered beside block and agent: "goal", "action", "plan" (see `show_plan`) |
+    | `count_contacts` | False | count contact points, which makes a step about twice as slow |
+
+    `unwrapped` also offers `get_state` and `set_state`, for planning, and `displace`, for perturbations.
 
     ## Version History
 
     - v0: first release.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium declares it on the instance
+    metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium's own declaration
 
     def __init__(
         self,
@@ -107,20 +116,28 @@ class PushTEnv(gym.Env[Observation, Float[np.ndarray, "2"]]):
         render_mode: str | None = None,
         render_size_px: int = WORKSPACE_PX,
         count_contacts: bool = False,
+        keypoint_set: str = "human",
+        pixels_size_px: int | Sequence[int] = 96,
+        draw_contacts: bool = True,
+        variations: Mapping[str, Any] | None = None,
+        overlays: Iterable[str] = ("goal",),
     ) -> None:
-        _require_one_of("obs_type", obs_type, OBS_TYPES)
         if render_mode is not None:
-            _require_one_of("render_mode", render_mode, self.metadata["render_modes"], also="None")
-        if isinstance(render_size_px, bool) or not isinstance(render_size_px, int) or render_size_px < 1:
-            raise ValueError(f"render_size_px: expected a whole number of at least 1, found {render_size_px!r}")
+            require_one_of("render_mode", render_mode, self.metadata["render_modes"], also="None")
+        self._scene = Scene(render_size_px, overlays)
+        self._variations = checked_variations(variations)
+        self._observer = Observer(obs_type, keypoint_set, pixels_size_px, draw_contacts, tuple(self._variations))
         self.obs_type = obs_type
         self.render_mode = render_mode
         self.render_size_px = render_size_px
         self._count_contacts = count_contacts
-        self._physics = PushTPhysics(count_contacts=count_contacts)
+        self._world = PushTWorld(count_contacts=count_contacts)
         self._was_reset = False
-        self.action_space = spaces.Box(0.0, ACTION_HIGH_PX, (2,), np.float64)
-        self.observation_space = _observation_space(obs_type)
+        self._action: tuple[float, float] | None = None
+        self._plan: Float[np.ndarray, "steps 2"] | None = None
+        self._window: Window | None = None
+        self.action_space = spaces.Box(0.0, ACTION_HIGH_PX, (2,), np.float32)
+        self.observation_space = self._observer.space
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -129,30 +146,23 @@ class PushTEnv(gym.Env[Observation, Float[np.ndarray, "2"]]):
 
         Args:
             seed: Seeds the environment's generator and the start. Without one the generator goes on.
-            options: {"protocol": "gym_pusht" or "diffusion_policy"} or {"state": five numbers}.
+            options: As listed under "Starting State".
 
         Returns:
             The first observation and the information about it.
 
         Raises:
-            ValueError: If an option or its value is not one of these; the world is then as it was.
+            ValueError: If an option or its value is not one of these, or the seed is no integer of at least 0 (and below
+                2**32 for "diffusion_policy"); world and generator are then as they were.
         """
-        options = options or {}
-        for name in options:
-            _require_one_of("options", name, RESET_OPTIONS)
-        if len(options) > 1:
-            raise ValueError("options: 'state' sets the whole state and excludes 'protocol'; give one of them")
-        if "state" in options:
-            state = _checked_state(options["state"])
-            super().reset(seed=seed)
-            self._physics.set_state(state)
-        else:
-            protocol = options.get("protocol", PROTOCOLS[0])
-            _require_one_of("options['protocol']", protocol, PROTOCOLS)
-            super().reset(seed=seed)
-            self._physics.set_start(sample_start(protocol, self.np_random, seed))
-        self._was_reset = True
-        return self._observation(), self._info()
+        start = checked_start(options, self._variations)
+        seed = checked_seed("seed", seed, below=seeds_below(start.protocol))
+        super().reset(seed=seed)
+        self._world.begin(start, self.np_random, seed)
+        self._was_reset, self._action, self._plan = True, None, None
+        reading = self._world.physics.read()
+        self._show()
+        return self._observer.observe(self._world, reading), self._info(reading)
 
     def step(self, action: object) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Advances 0.1 s.
@@ -169,101 +179,121 @@ class PushTEnv(gym.Env[Observation, Float[np.ndarray, "2"]]):
             gymnasium.error.ResetNeeded: If the environment was never reset.
         """
         self._require_reset("step")
-        target_x, target_y = _checked_numbers("action", action, 2).tolist()
-        self._physics.step(min(max(target_x, 0.0), ACTION_HIGH_PX), min(max(target_y, 0.0), ACTION_HIGH_PX))
-        info = self._info()
+        x, y = checked_numbers("action", action, 2).tolist()
+        target_x, target_y = min(max(0.0, x), ACTION_HIGH_PX), min(max(0.0, y), ACTION_HIGH_PX)
+        physics = self._world.physics
+        physics.step(target_x, target_y)
+        self._action = (target_x, target_y)
+        reading = physics.read()
+        info = self._info(reading)
         reward = min(info["coverage"] / SUCCESS_COVERAGE, 1.0)
-        return self._observation(), reward, info["is_success"], False, info
+        self._show()
+        return self._observer.observe(self._world, reading), reward, info["is_success"], False, info
+
+    def get_state(self) -> PushTState:
+        """Saves the world exactly: positions, velocities, contacts, goal and scale, not the generator's state.
+
+        What follows `set_state` with it is what followed here, bit for bit; thousands of times a second in the environment
+        that it came from, by replaying the episode in another, or after it was pickled.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If the environment was never reset.
+        """
+        self._require_reset("get_state")
+        return self._world.save()
+
+    def set_state(self, state: PushTState) -> tuple[Observation, dict[str, Any]]:
+        """Goes back to a saved moment, of this environment or another.
+
+        Args:
+            state: What `get_state` returned. Its goal and scale must be ones that this environment shows.
+
+        Returns:
+            The observation and the information of that moment.
+
+        Raises:
+            ValueError: If it is no such state, or its goal or scale is not shown here; the world is then as it was.
+        """
+        require_saved("state", state, self._variations)
+        self._world.restore(state)
+        self._was_reset, self._action, self._plan = True, None, None
+        reading = self._world.physics.read()
+        return self._observer.observe(self._world, reading), self._info(reading)
+
+    def displace(self, state: object) -> None:
+        """Puts agent and block elsewhere at once, to perturb an episode; the agent keeps its velocity.
+
+        Args:
+            state: Agent x, y, block x, y (px), block angle (rad).
+
+        Raises:
+            ValueError: If it is not five finite numbers, the agent within [0, 512], the block within the observation space;
+                the world is then as it was.
+            gymnasium.error.ResetNeeded: If the environment was never reset.
+        """
+        self._require_reset("displace")
+        self._world.displace(checked_state("state", state))
+
+    def show_plan(self, plan: object) -> None:
+        """Sets the path that the overlay "plan" draws until the next reset.
+
+        Args:
+            plan: Target positions, px, shape (steps, 2); None takes it away.
+
+        Raises:
+            ValueError: If it is not finite numbers of this shape.
+        """
+        self._plan = None if plan is None else checked_plan("plan", plan)
 
     def render(self) -> UInt8[np.ndarray, "size size 3"] | None:
-        """Returns a picture of the table (RGB), or None when the environment was made without a render mode.
+        """Returns a picture of the table (RGB); in the mode "human", whose window every step refreshes, None.
 
         Raises:
             gymnasium.error.ResetNeeded: If the environment was never reset.
         """
         if self.render_mode is None:
-            gym.logger.warn('render() draws nothing without a render mode; make the environment with "rgb_array".')
+            gym.logger.warn(
+                'render() draws nothing without a render mode; make the environment with "rgb_array" or "human".'
+            )
             return None
         self._require_reset("render")
-        return draw_scene(self._state(), size_px=self.render_size_px)
+        if self.render_mode == "human":
+            self._show()
+            return None
+        return self._draw()
 
-    def _state(self) -> Float[np.ndarray, "5"]:
-        return np.array(self._physics.agent_position_px + self._physics.block_pose)
+    def close(self) -> None:
+        """Closes the window, if there is one."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None
 
-    def _observation(self) -> Observation:
-        state = self._state()
-        if self.obs_type == "keypoints":
-            return {"keypoints": block_keypoints(state[2:]), "agent_pos": state[:2]}
-        return state
+    def _show(self) -> None:
+        if self.render_mode == "human":
+            if self._window is None:
+                self._window = Window(self.render_size_px, "Push-T", self.metadata["render_fps"])
+            self._window.show(self._draw())
 
-    def _info(self) -> dict[str, Any]:
-        pose = self._physics.block_pose
-        covered = coverage_of_pose(*pose)
+    def _draw(self) -> UInt8[np.ndarray, "size size 3"]:
+        world = self._world
+        return self._scene.draw(world.physics.read(), world.goal_pose, world.scale, self._action, self._plan)
+
+    def _info(self, reading: Reading) -> dict[str, Any]:
+        _, _, velocity_x, velocity_y, x, y, angle = reading
+        covered = self._world.coverage(x, y, angle)
         info = {
             "coverage": covered,
             "is_success": covered > SUCCESS_COVERAGE,
-            "block_pose": np.array(pose),
-            "agent_vel": np.array(self._physics.agent_velocity_px_per_s),
-            "goal_pose": GOAL_POSE.copy(),
+            "block_pose": np.array((x, y, angle)),
+            "agent_vel": np.array((velocity_x, velocity_y)),
+            "goal_pose": np.array(self._world.goal_pose),
         }
+        if "scale" in self._variations:
+            info["scale"] = self._world.scale
         if self._count_contacts:
-            info["n_contacts"] = self._physics.n_contacts
+            info["n_contacts"] = self._world.physics.n_contacts
         return info
 
     def _require_reset(self, method: str) -> None:
         if not self._was_reset:
             raise gym.error.ResetNeeded(f"call reset() before {method}()")
-
-
-def _observation_space(obs_type: str) -> spaces.Space[Any]:
-    if obs_type == "keypoints":
-        return spaces.Dict(
-            {
-                "keypoints": spaces.Box(KEYPOINT_LOW_PX, KEYPOINT_HIGH_PX, (9, 2), np.float64),
-                "agent_pos": spaces.Box(POSITION_LOW_PX, POSITION_HIGH_PX, (2,), np.float64),
-            }
-        )
-    return spaces.Box(_STATE_LOW, _STATE_HIGH, dtype=np.float64)
-
-
-def _require_one_of(what: str, found: object, valid: Iterable[str], also: str | None = None) -> None:
-    """Refuses a name that is not among the valid ones, with the nearest of them."""
-    names = list(valid)
-    if isinstance(found, str) and found in names:
-        return
-    close = difflib.get_close_matches(str(found), names, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    choices = ", ".join([*map(repr, names), *([also] if also else [])])
-    raise ValueError(f"{what}: found {found!r}, expected one of {choices}{hint}")
-
-
-def _checked_numbers(what: str, found: object, count: int) -> Float[np.ndarray, "count"]:
-    """Returns the value as float64 numbers.
-
-    Raises:
-        ValueError: If it is not `count` finite real numbers, saying what it is instead.
-    """
-    expected = f"expected {count} finite numbers"
-    try:
-        array = np.asarray(found)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{what}: {expected}, found {found!r}") from error
-    if array.dtype.kind not in "fiu":
-        raise ValueError(f"{what}: {expected}, found {found!r} of type {type(found).__name__} ({array.dtype})")
-    if array.shape != (count,):
-        raise ValueError(f"{what}: {expected}, found shape {array.shape}; expected shape ({count},)")
-    numbers = array.astype(np.float64)
-    if not all(map(math.isfinite, numbers.tolist())):
-        raise ValueError(f"{what}: {expected}, found {numbers.tolist()}")
-    return numbers
-
-
-def _checked_state(found: object) -> Float[np.ndarray, "5"]:
-    """Returns the state to set, refusing positions outside the observation space: the engine breaks on huge ones."""
-    state = _checked_numbers("options['state']", found, 5)
-    if not ((state[:4] >= POSITION_LOW_PX) & (state[:4] <= POSITION_HIGH_PX)).all():
-        raise ValueError(
-            f"options['state']: found positions {state[:4].tolist()} px, "
-            f"expected each in [{POSITION_LOW_PX:g}, {POSITION_HIGH_PX:g}]"
-        )
-    return state

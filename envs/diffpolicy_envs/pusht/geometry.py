@@ -27,7 +27,8 @@ def _constant(values: list[Point] | Pose) -> Float[np.ndarray, "..."]:
 WORKSPACE_PX: Final = 512
 AGENT_RADIUS_PX: Final = 15.0
 SUCCESS_COVERAGE: Final = 0.95
-GOAL_POSE: Final = _constant((256.0, 256.0, math.pi / 4))
+PUBLISHED_GOAL: Final[Pose] = (256.0, 256.0, math.pi / 4)
+GOAL_POSE: Final = _constant(PUBLISHED_GOAL)
 
 # The block is two rectangles that touch along one edge and do not overlap. (x_min, y_min, x_max, y_max), px.
 BAR_PX: Final = (-60.0, 0.0, 60.0, 30.0)
@@ -82,12 +83,12 @@ def wrap_angle(angle_rad: Float[np.ndarray, "*batch"]) -> Float[np.ndarray, "*ba
 
 
 def transform_points(
-    points_px: Float[np.ndarray, "points 2"], pose: Float[np.ndarray, "*batch 3"]
+    points_px: Float[np.ndarray, "*#batch points 2"], pose: Float[np.ndarray, "*batch 3"]
 ) -> Float[np.ndarray, "*batch points 2"]:
     """Places points of the block's frame in the workspace.
 
     Args:
-        points_px: Points in the block's frame, px.
+        points_px: Points in the block's frame, px; the same for all poses, or some for each.
         pose: Block x, y (px) and angle (rad).
 
     Returns:
@@ -95,19 +96,19 @@ def transform_points(
     """
     points, pose = np.asarray(points_px, dtype=np.float64), np.asarray(pose, dtype=np.float64)
     cos, sin = np.cos(pose[..., 2:]), np.sin(pose[..., 2:])
-    x = pose[..., 0:1] + cos * points[:, 0] - sin * points[:, 1]
-    y = pose[..., 1:2] + sin * points[:, 0] + cos * points[:, 1]
+    x = pose[..., 0:1] + cos * points[..., 0] - sin * points[..., 1]
+    y = pose[..., 1:2] + sin * points[..., 0] + cos * points[..., 1]
     return np.stack([x, y], axis=-1)
 
 
-def block_corners(pose: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 8 2"]:
+def block_corners(pose: Float[np.ndarray, "*batch 3"], scale: float = 1.0) -> Float[np.ndarray, "*batch 8 2"]:
     """Returns the eight corners of the block's outline at a pose, in the workspace, px (order of `BLOCK_CORNERS`)."""
-    return transform_points(BLOCK_CORNERS, pose)
+    return transform_points(scale * BLOCK_CORNERS, pose)
 
 
-def block_keypoints(pose: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 9 2"]:
+def block_keypoints(pose: Float[np.ndarray, "*batch 3"], scale: float = 1.0) -> Float[np.ndarray, "*batch 9 2"]:
     """Returns the nine keypoints of the human demonstrations at a block pose, in the workspace, px."""
-    return transform_points(KEYPOINTS, pose)
+    return transform_points(scale * KEYPOINTS, pose)
 
 
 def mirror_pose(pose: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:
@@ -138,7 +139,9 @@ def mirror_state(state: Float[np.ndarray, "*batch 5"]) -> Float[np.ndarray, "*ba
 
 
 def coverage(
-    pose: Float[np.ndarray, "*batch 3"], goal_pose: Float[np.ndarray, "3"] = GOAL_POSE
+    pose: Float[np.ndarray, "*batch 3"],
+    goal_pose: Float[np.ndarray, "*#batch 3"] = GOAL_POSE,
+    scale: float | Float[np.ndarray, "*#batch"] = 1.0,
 ) -> Float[np.ndarray, "*batch"]:
     """Returns how much of the goal the block covers: area(block and goal) / area(goal), in [0, 1].
 
@@ -149,22 +152,24 @@ def coverage(
 
     Args:
         pose: Block x, y (px) and angle (rad).
-        goal_pose: Where the goal's outline lies, likewise.
+        goal_pose: Where the goal's outline lies, likewise; one for all, or one a pose.
+        scale: Size of block and goal as a multiple of the published one; one for all, or one a pose.
 
     Returns:
         The covered share, a float64 array of the batch's shape (of no dimension for a single pose).
     """
     pose, goal = np.asarray(pose, dtype=np.float64), np.asarray(goal_pose, dtype=np.float64)
-    cos, sin = np.cos(goal[2]), np.sin(goal[2])
-    offset = pose[..., :2] - goal[:2]
+    cos, sin = np.cos(goal[..., 2]), np.sin(goal[..., 2])
+    # Measured in units of the scale, block and goal have the published size.
+    offset = (pose[..., :2] - goal[..., :2]) / np.asarray(scale)[..., None]
     origin_x = cos * offset[..., 0] + sin * offset[..., 1]
     origin_y = cos * offset[..., 1] - sin * offset[..., 0]
-    corners = block_corners(np.stack([origin_x, origin_y, pose[..., 2] - goal[2]], axis=-1))
+    corners = block_corners(np.stack([origin_x, origin_y, pose[..., 2] - goal[..., 2]], axis=-1))
     start, end = corners, np.roll(corners, -1, axis=-2)
     area = np.zeros(pose.shape[:-1])
     for box in (BAR_PX, STEM_PX):
         area -= _area_under_edges(start, end, box).sum(axis=-1)
-    return np.asarray(np.minimum(area / BLOCK_AREA_PX2, 1.0))
+    return np.asarray(np.clip(area / BLOCK_AREA_PX2, 0.0, 1.0))
 
 
 def _area_under_edges(
@@ -189,7 +194,7 @@ def _area_under_edges(
 
 
 def coverage_of_pose(
-    x_px: float, y_px: float, angle_rad: float, goal_pose: Pose = (256.0, 256.0, math.pi / 4)
+    x_px: float, y_px: float, angle_rad: float, goal_pose: Pose = PUBLISHED_GOAL, scale: float = 1.0
 ) -> float:
     """Returns `coverage` of one pose given as plain numbers; the same formula, made for a call in every step.
 
@@ -201,13 +206,14 @@ def coverage_of_pose(
         y_px: Block y, px.
         angle_rad: Block angle, rad.
         goal_pose: Goal x, y (px) and angle (rad).
+        scale: Size of block and goal as a multiple of the published one.
 
     Returns:
         The covered share of the goal, in [0, 1].
     """
     goal_x, goal_y, goal_angle = goal_pose
     cos, sin = math.cos(goal_angle), math.sin(goal_angle)
-    offset_x, offset_y = x_px - goal_x, y_px - goal_y
+    offset_x, offset_y = (x_px - goal_x) / scale, (y_px - goal_y) / scale
     origin_x, origin_y = cos * offset_x + sin * offset_y, cos * offset_y - sin * offset_x
     cos, sin = math.cos(angle_rad - goal_angle), math.sin(angle_rad - goal_angle)
     centre_x, centre_y = origin_x - sin * _CENTRE[1], origin_y + cos * _CENTRE[1]
@@ -222,7 +228,8 @@ def coverage_of_pose(
             area -= _area_under_edge(start_x, start_y, end_x, end_y)
         elif start_x > end_x:
             area += _area_under_edge(end_x, end_y, start_x, start_y)
-    return min(area / BLOCK_AREA_PX2, 1.0)
+    # Where the block only touches the goal, rounding can leave a little less than nothing.
+    return min(max(0.0, area / BLOCK_AREA_PX2), 1.0)
 
 
 def _area_under_edge(from_x: float, from_y: float, to_x: float, to_y: float) -> float:

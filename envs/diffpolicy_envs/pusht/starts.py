@@ -12,6 +12,11 @@ from jaxtyping import Float
 PROTOCOLS: Final = ("gym_pusht", "diffusion_policy")
 
 
+def seeds_below(protocol: str | None) -> int | None:
+    """Returns what the seeds of a protocol must be less than: NumPy's legacy generator takes 32 bits. None: no limit."""
+    return 2**32 if protocol == "diffusion_policy" else None
+
+
 def sample_start(protocol: str, rng: np.random.Generator, seed: int | None = None) -> Float[np.ndarray, "5"]:
     """Draws the five numbers that a protocol starts an episode from.
 

@@ -147,6 +147,10 @@ EVAL_MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "protocol": (["--protocol", "gym_push"], ["gym_push'", "gym_pusht"]),
     "device": (["--device", "cuda:0"], ["device 'cuda:0'"]),
     "film": (["--film", "2"], ["--film 2", "0 to 1"]),
+    "no such world": (["--env", "PushU-v0"], ["'PushU-v0'"]),
+    "env kwargs not JSON": (["--env-kwargs", "at=60"], ["--env-kwargs: not JSON", '{"at": [60]}']),
+    "env kwargs no object": (["--env-kwargs", "[60]"], ["found [60]", "expected a JSON object"]),
+    "env kwargs unknown": (["--env-kwargs", '{"obs_tipe": "state"}'], ["obs_tipe"]),
     "unknown option": (["--episode", "3"], ["--episode", "did you mean --episodes"]),
 }
 

@@ -186,3 +186,6 @@ def test_an_experiments_own_world_is_taken_unless_changed() -> None:
     settings = settings_of(experiment, protocol=None, steps=3)
     assert (settings.protocol, settings.env_kwargs, settings.steps) == ("diffusion_policy", {"a": 1}, 3)
     assert settings_of(experiment, protocol="gym_pusht").protocol == "gym_pusht"
+    assert settings_of(experiment, env="other-v0").env == "other-v0"
+    assert settings_of(experiment, env_kwargs={"b": 2}).env_kwargs == {"a": 1, "b": 2}
+    assert settings_of(experiment, env_kwargs={"a": 3}).env_kwargs == {"a": 3}
