@@ -1,7 +1,7 @@
 # Everything a developer types. Each target makes what it needs: a fresh checkout with Python 3.11+ and make is enough.
 PYTHON ?= python3
 VENV ?= .venv
-DEMOS ?= pusht
+DEMOS ?=
 BIN = $(VENV)/bin
 
 .PHONY: help install demo test test-slow lint type format build clean
@@ -11,8 +11,8 @@ help:  ## list the targets
 
 install: $(VENV)/.installed  ## the package and its dependencies, into .venv
 
-demo: $(VENV)/.installed  ## train, evaluate and draw on one set of demonstrations (DEMOS=path)
-	$(BIN)/diffpolicy demo --demos "$(DEMOS)"
+demo: $(VENV)/.installed  ## train, evaluate and draw (on other demonstrations: DEMOS=path)
+	$(BIN)/diffpolicy demo $(if $(DEMOS),--demos "$(DEMOS)")
 
 test: $(VENV)/.installed-dev  ## the tests; shapes in annotations are checked while they run
 	$(BIN)/pytest -m "not slow" --jaxtyping-packages=diffpolicy,diffpolicy_envs,diffpolicy_demos,beartype.beartype
@@ -49,5 +49,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,build,play,tensorboard]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,build,lerobot,play,tensorboard]"
 	touch $@

@@ -31,6 +31,7 @@ for seed in range(6):
     store.append_episode({"state": np.array(states), "action": np.array(actions)})
 PY
 venv/bin/diffpolicy demos inspect demos.zarr > /dev/null
+venv/bin/diffpolicy demos inspect pusht-expert > /dev/null
 venv/bin/diffpolicy train debug --data.path demos.zarr --out run
 venv/bin/diffpolicy eval run --episodes 2 --max-steps 10 --workers 1 --out scores
 venv/bin/diffpolicy eval pusht-state --episodes 2 --max-steps 10 --workers 1 --out released

@@ -1,6 +1,8 @@
 """Recorded experience: demonstrations in zarr, where they come from, and whether the world agrees with them."""
 
+from diffpolicy_demos.attributes import pusht_attrs
+from diffpolicy_demos.damage import Damage
 from diffpolicy_demos.errors import StoreError
 from diffpolicy_demos.store import Store, create_store, open_store
 
-__all__ = ["Store", "StoreError", "create_store", "open_store"]
+__all__ = ["Damage", "Store", "StoreError", "create_store", "open_store", "pusht_attrs"]

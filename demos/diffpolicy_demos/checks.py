@@ -4,103 +4,31 @@ A wrong episode end or a NaN does not crash a training run, it spoils it: better
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 import zarr
 from jaxtyping import Int, Shaped, UInt8
-from zarr.core.sync import collect_aiterator, sync
-from zarr.storage import FsspecStore
 
+from diffpolicy_demos.arrays import open_array
+from diffpolicy_demos.damage import checked_array
 from diffpolicy_demos.errors import StoreError
-from diffpolicy_demos.location import one_line
-from diffpolicy_demos.schema import DATA, ENDS, policy_keys
+from diffpolicy_demos.schema import ENDS, policy_keys
 
-_PROBED = ("action", "state", "img", "pixels", "keypoint", "keypoints", "agent_pos", "n_contacts")
 _STEP_AXES = {"action": "(numbers)", "state": "(numbers)", "keypoints": "(points, 2)", "pixels": "(height, width, 3)"}
-
-
-def open_arrays(path: str, root: zarr.Group) -> dict[str, zarr.Array]:
-    """Opens every array under `data/`, by stored name.
-
-    Raises:
-        StoreError: One of them cannot be opened or holds anything but plain numbers.
-    """
-    store, prefix = root.store_path.store, f"{root.store_path.path}/{DATA}".lstrip("/")
-    try:
-        listed = {name.rstrip("/") for name in collect_aiterator(store.list_dir(prefix))}
-    except Exception:  # each kind of server refuses in its own way, and some have nothing to list with
-        if not isinstance(store, FsspecStore):
-            raise
-        listed = set()
-    # A plain web server lists nothing; the names that Push-T stores use can still be asked for one by one.
-    names = {name for name in listed if not name.startswith(".") and name != "zarr.json"} or set(_PROBED)
-    arrays = {name: open_array(path, root, f"{DATA}/{name}") for name in sorted(names)}
-    return {name: array for name, array in arrays.items() if array is not None}
-
-
-def open_array(path: str, root: zarr.Group, name: str) -> zarr.Array | None:
-    """Opens one array of plain numbers; None where there is none.
-
-    Raises:
-        StoreError: Its metadata is damaged, or it holds objects, text or records, or passes through pickle.
-    """
-    try:
-        if not _has_metadata(root, name):
-            return None
-        array = root[name]
-        if isinstance(array, zarr.Group) and root.metadata.zarr_format == 2:
-            raise ValueError("its .zarray describes no array")  # zarr takes an empty one for a group
-    except Exception as error:  # zarr raises a dozen kinds for damaged metadata, objects and unknown codecs
-        raise StoreError(
-            f"{path}: array {name!r} cannot be opened: {one_line(error)}; expected numbers, "
-            "for object dtypes and pickle codecs are never read: store it again as a plain numeric array"
-        ) from error
-    if not isinstance(array, zarr.Array):
-        return None
-    if array.dtype.kind not in "biuf":
-        raise StoreError(
-            f"{path}: array {name!r} has dtype {array.dtype}; expected numbers (bool, int, uint or float), "
-            "for objects and text are never read: store it again as a plain numeric array"
-        )
-    if "pickle" in _codec_names(array.metadata.to_dict()):
-        raise StoreError(
-            f"{path}: array {name!r} is encoded with pickle, which can run code when read; store it again without"
-        )
-    if array.ndim == 0:
-        raise StoreError(f"{path}: array {name!r} is a single number; expected a first axis of steps")
-    return array
-
-
-def _has_metadata(root: zarr.Group, name: str) -> bool:
-    """Whether an array seems to be there; zarr raises the same KeyError for nothing and for damaged metadata."""
-    folder = f"{root.store_path.path}/{name}".lstrip("/")
-    file = ".zarray" if root.metadata.zarr_format == 2 else "zarr.json"
-    return bool(sync(root.store_path.store.exists(f"{folder}/{file}")))
-
-
-def _codec_names(metadata: Any) -> str:
-    """All codec names in an array's metadata, wherever they are nested (format 2 says `id`, format 3 `name`)."""
-    if isinstance(metadata, Mapping):
-        own = " ".join(str(value).lower() for key, value in metadata.items() if key in ("id", "name"))
-        return " ".join([own, *(_codec_names(value) for key, value in metadata.items() if key != "attributes")])
-    if isinstance(metadata, list | tuple):
-        return " ".join(map(_codec_names, metadata))
-    return ""
 
 
 def read_ends(path: str, root: zarr.Group) -> Int[np.ndarray, " episodes"]:
     """Reads `meta/episode_ends` as int64, read only.
 
     Raises:
-        StoreError: It is missing, not one row of integers, or does not rise strictly from above zero.
+        StoreError: It is missing, damaged, not one row of integers, or does not rise strictly from above zero.
     """
     array = open_array(path, root, ENDS)
     if array is None:
         raise StoreError(f"{path}: array {ENDS!r} is missing; expected the index one past each episode's last step")
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise StoreError(f"{path}: array {ENDS!r} is {array.dtype} {array.shape}; expected one row of integers")
-    ends = np.asarray(array[:]).astype(np.int64)
+    ends = np.asarray(checked_array(path, array, None, every_chunk=True)[:]).astype(np.int64)
     lengths = np.diff(ends, prepend=0)
     if (lengths <= 0).any():
         first = int(np.argmax(lengths <= 0))
@@ -174,6 +102,25 @@ def check_step_shapes(path: str, step_shapes: Mapping[str, tuple[int, ...]]) -> 
         if not fits.get(key, True) or 0 in shape:
             expected = _STEP_AXES.get(key, "(2)" if key == "agent_pos" else "no empty axis")
             raise StoreError(f"{path}: array 'data/{stored}' holds {shape} per step; expected {expected}")
+
+
+def check_contents(path: str, array: zarr.Array, ends: Int[np.ndarray, " episodes"], *, pixels: bool) -> None:
+    """Reads an array chunk by chunk and checks every value.
+
+    Args:
+        path: What to call the store in messages.
+        array: The array, up to the last finished step.
+        ends: The store's episode ends.
+        pixels: Whether it holds images.
+
+    Raises:
+        StoreError: A file is damaged or missing, or a value is not finite or no image; names the place.
+    """
+    place = f"{path}: array {array.name.rpartition('/data/')[2]!r}"
+    for start, values in stretches(array):
+        check_finite(place, values, ends, start)
+        if pixels:
+            as_pixels(f"{place}, steps {start} to {start + len(values)}", values)
 
 
 def check_finite(

@@ -17,8 +17,8 @@ import numpy as np
 import zarr
 from rich.progress import Progress
 
-from diffpolicy_demos import checks
 from diffpolicy_demos.archive import check_archive, unpack
+from diffpolicy_demos.arrays import open_array, open_arrays
 from diffpolicy_demos.errors import StoreError
 from diffpolicy_demos.fetch import fetch
 from diffpolicy_demos.location import HUMAN_SET, data_folder, one_line, open_root
@@ -162,8 +162,8 @@ def verify(path: Path, expected: Mapping[str, ArrayRecord], progress: Progress) 
         StoreError: Names the array that is missing, additional or different.
     """
     root = open_root(path, "r")
-    arrays = {f"{DATA}/{name}": array for name, array in checks.open_arrays(str(path), root).items()}
-    ends = checks.open_array(str(path), root, ENDS)
+    arrays = {f"{DATA}/{name}": array for name, array in open_arrays(str(path), root).items()}
+    ends = open_array(str(path), root, ENDS)
     if ends is not None:
         arrays[ENDS] = ends
     if set(arrays) != set(expected):

@@ -1,5 +1,6 @@
 """What is in a store, at a glance: the first thing to look at before training on anybody's episodes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from diffpolicy_demos import checks
 from diffpolicy_demos.schema import CONTROL_HZ_ATTR, WRITER_ATTR
 from diffpolicy_demos.store import Store
+from diffpolicy_demos.survey import courses
 
 DEFAULT_CONTROL_HZ = 10.0
 _BARS = "▁▂▃▄▅▆▇█"
@@ -63,6 +65,10 @@ class Description:
         length_max: Steps of the longest episode.
         arrays: One entry per stored array.
         attrs: What the store says about itself.
+        action_speed: Mean over each episode of how fast the action moves, in units of the action a second; None for
+            an episode of one step, and where it is not finite.
+        end_coverage: Covered share of the goal after each episode's last action; only of Push-T. None for an episode
+            whose states cannot be trusted.
     """
 
     path: str
@@ -77,6 +83,14 @@ class Description:
     length_max: int
     arrays: tuple[ArrayDescription, ...]
     attrs: dict[str, Any]
+    action_speed: tuple[float | None, ...]
+    end_coverage: tuple[float | None, ...]
+
+
+def control_hz_of(store: Store) -> float:
+    """Steps a second, from the store's attributes or the 10 Hz of Push-T."""
+    rate = store.attrs.get(CONTROL_HZ_ATTR)
+    return float(rate) if isinstance(rate, int | float) and rate > 0 else DEFAULT_CONTROL_HZ
 
 
 def describe(store: Store, progress: Progress | None = None) -> Description:
@@ -88,8 +102,12 @@ def describe(store: Store, progress: Progress | None = None) -> Description:
     """
     progress = progress or Progress(disable=True)
     lengths = store.episode_lengths
-    rate = store.attrs.get(CONTROL_HZ_ATTR)
-    hz = float(rate) if isinstance(rate, int | float) and rate > 0 else DEFAULT_CONTROL_HZ
+    hz = control_hz_of(store)
+    speeds, ends = [], []
+    for course in courses(store, hz, progress):
+        speed = course.action_speed
+        speeds.append(float(speed.mean()) if len(speed) and np.isfinite(speed).all() else None)
+        ends.append(None if course.coverage is None else float(course.coverage[-1]))
     return Description(
         path=store.path,
         zarr_format=store.zarr_format,
@@ -103,6 +121,8 @@ def describe(store: Store, progress: Progress | None = None) -> Description:
         length_max=int(lengths.max()),
         arrays=tuple(_describe_array(store, key, progress) for key in store.stored_keys),
         attrs={name: value for name, value in store.attrs.items() if name != WRITER_ATTR},
+        action_speed=tuple(speeds),
+        end_coverage=() if all(end is None for end in ends) else tuple(ends),
     )
 
 
@@ -135,11 +155,27 @@ def _describe_array(store: Store, key: str, progress: Progress) -> ArrayDescript
     )
 
 
-def sparkline(lengths: tuple[int, ...]) -> str:
-    """Episode lengths in their order as bars from zero, neighbours averaged where there are more than fit a line."""
-    groups = np.array_split(np.asarray(lengths, dtype=float), min(len(lengths), _SPARK_WIDTH))
-    means = np.array([group.mean() for group in groups])
-    return "".join(_BARS[int(level)] for level in np.ceil(means / means.max() * len(_BARS)).clip(1) - 1)
+def sparkline(numbers: Sequence[int | float | None], bottom: float = 0.0) -> str:
+    """Numbers in their order as bars up to the largest, neighbours averaged where there are more than fit a line.
+
+    Args:
+        numbers: At least one. None leaves a gap where it has no neighbours to be averaged with.
+        bottom: Where the bars begin; none of the numbers is less.
+    """
+    known = np.array([np.nan if number is None else number for number in numbers], dtype=np.float64)
+    groups = [group[~np.isnan(group)] for group in np.array_split(known, min(len(known), _SPARK_WIDTH))]
+    heights = [group.mean() - bottom if len(group) else None for group in groups]
+    full = max((height for height in heights if height is not None), default=0.0) or 1.0
+    bars = [None if height is None else int(np.ceil(height / full * len(_BARS)).clip(1)) for height in heights]
+    return "".join(" " if bar is None else _BARS[bar - 1] for bar in bars)
+
+
+def _print_sparkline(label: str, numbers: Sequence[int | float | None], console: Console, *, from_least: bool) -> None:
+    known = [number for number in numbers if number is not None]
+    if known:
+        spread = f"{label}: {min(known):.3g} to {max(known):.3g}, mean {np.mean(known):.3g}"
+        bars = sparkline(numbers, min(known) if from_least else 0.0)
+        console.print(f"{bars}  {spread}", highlight=False, soft_wrap=True)
 
 
 def print_description(description: Description, console: Console) -> None:
@@ -154,6 +190,8 @@ def print_description(description: Description, console: Console) -> None:
         highlight=False,
     )
     console.print(f"{sparkline(d.lengths)}  lengths in order", highlight=False)
+    _print_sparkline("action speed, per s", d.action_speed, console, from_least=False)
+    _print_sparkline("coverage at the end", d.end_coverage, console, from_least=True)
     table = Table("key", "shape", "dtype", "chunk", "MB", "range", box=None, header_style="bold", pad_edge=False)
     for array in d.arrays:
         table.add_row(

@@ -78,6 +78,19 @@ def locate(path_or_name: str | os.PathLike[str]) -> str | Path:
     )
 
 
+def check_mode(place: str | os.PathLike[str], mode: str) -> None:
+    """Checks the way in which a store is to be opened.
+
+    Raises:
+        StoreError: Neither "r" nor "a".
+    """
+    if mode not in get_args(Mode):
+        raise StoreError(
+            f"{os.fspath(place)}: mode {mode!r} asked for; expected 'r' to read or 'a' to append "
+            "(create_store makes a new store)"
+        )
+
+
 def open_root(place: str | Path, mode: Mode) -> zarr.Group:
     """Opens the zarr group at a place that `locate` returned.
 
@@ -88,10 +101,7 @@ def open_root(place: str | Path, mode: Mode) -> zarr.Group:
     Raises:
         StoreError: There is no such mode, it is no zarr group, or cannot be written where `mode` asks for that.
     """
-    if mode not in get_args(Mode):
-        raise StoreError(
-            f"{place}: mode {mode!r} asked for; expected 'r' to read or 'a' to append (create_store makes a new store)"
-        )
+    check_mode(place, mode)
     if mode == "a" and not (isinstance(place, Path) and place.is_dir()):
         raise StoreError(
             f"{place}: only a folder can be appended to; zips and URLs are read only, so unpack a copy first"

@@ -6,6 +6,7 @@ This is the only way from recorded experience to the rest of the house, so the l
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -13,21 +14,15 @@ import zarr
 from jaxtyping import Int, Shaped
 from numpy.typing import DTypeLike
 
-from diffpolicy_demos import checks
-from diffpolicy_demos.episodes import check_keys, fitting
+from diffpolicy_demos import checks, writing
+from diffpolicy_demos.arrays import open_arrays
+from diffpolicy_demos.damage import CheckedArray, Damage, checked_array
+from diffpolicy_demos.episode_info import InfoReader, append_info, encode_info
+from diffpolicy_demos.episodes import fitting
 from diffpolicy_demos.errors import StoreError
-from diffpolicy_demos.location import Mode, locate, one_line, open_root
-from diffpolicy_demos.schema import (
-    DATA,
-    ENDS,
-    STORED_NAMES,
-    WRITER_ATTR,
-    WRITER_VERSION,
-    create_array,
-    create_layout,
-    policy_keys,
-    with_length,
-)
+from diffpolicy_demos.location import Mode, check_mode, locate, open_root
+from diffpolicy_demos.lock import WriterLock
+from diffpolicy_demos.schema import SPARSE_HINT, WRITER_ATTR, every_chunk_written, missing_is_damage, policy_keys
 
 
 class Store:
@@ -36,17 +31,41 @@ class Store:
     All episodes lie one after another along the first axis of every array. Keys are the policy's: `action`, `state`,
     `agent_pos`, `keypoints`, `pixels`, and whatever else the store holds under its own name.
 
+    A store open for appending keeps other writers away until it is closed, by `close()`, at the end of a `with` block
+    or when nothing refers to it any more. A closed store can still be read.
+
     Attributes:
         path: Where the store is: a path or a URL.
-        writable: Whether episodes can be appended.
     """
 
-    def __init__(self, path: str, root: zarr.Group, *, writable: bool = False) -> None:
+    def __init__(self, path: str, root: zarr.Group, lock: WriterLock | None = None) -> None:
         self.path = path
-        self.writable = writable
         self._root = root
+        self._lock = lock
         self._ends = checks.read_ends(path, root)
-        self._stored = checks.open_arrays(path, root)
+        self._stored = open_arrays(path, root)
+        if lock is not None:
+            writing.forget_undecided(root, self._stored, len(self._ends))
+        self._checked: dict[str, CheckedArray] = {}
+        self._info = InfoReader(path, root, len(self._ends))
+
+    def close(self) -> None:
+        """Lets the next writer in; does nothing to a store that was opened for reading."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def writable(self) -> bool:
+        """Whether episodes can be appended."""
+        return self._lock is not None and self._lock.held
 
     @property
     def zarr_format(self) -> int:
@@ -92,11 +111,11 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self.path!r}, {self.n_episodes} episodes, {self.n_steps} steps, keys {', '.join(self.keys)})"
 
-    def __getitem__(self, key: str) -> zarr.Array:
+    def __getitem__(self, key: str) -> CheckedArray:
         """The array of a key as it is stored, lazily; `read` converts images and computes `agent_pos`.
 
         Raises:
-            StoreError: The store has no such array.
+            StoreError: The store has no such array; reading from it, see `damages`.
         """
         stored = policy_keys(self._stored).get(key)
         if stored is None and key == "agent_pos" and key in self.keys:
@@ -105,7 +124,7 @@ class Store:
             )
         if stored is None:
             raise StoreError(f"{self.path}: no key {key!r}; this store has {', '.join(self.keys)}")
-        return with_length(self._stored[stored], self.n_steps)
+        return self._readable(stored)
 
     def read(self, key: str, start: int, stop: int) -> Shaped[np.ndarray, "steps ..."]:
         """Reads the steps `start` to `stop`, as policies want them.
@@ -117,7 +136,8 @@ class Store:
             stop: One past the last step.
 
         Raises:
-            StoreError: No such key, steps outside the store, or images outside 0 to 255.
+            StoreError: No such key, steps outside the store, images outside 0 to 255, or a file that is missing or
+                damaged: the message names it and its episodes, and all others can still be read.
         """
         if not 0 <= start <= stop <= self.n_steps:
             raise StoreError(f"{self.path}: steps {start} to {stop} of {key!r} asked for; it has 0 to {self.n_steps}")
@@ -140,10 +160,37 @@ class Store:
         Raises:
             StoreError: No such episode or key.
         """
-        if not 0 <= index < self.n_episodes:
-            raise StoreError(f"{self.path}: no episode {index}; it has 0 to {self.n_episodes - 1}")
+        self._check_index(index)
         start = int(self._ends[index - 1]) if index else 0
         return {key: self.read(key, start, int(self._ends[index])) for key in (self.keys if keys is None else keys)}
+
+    def episode_info(self, index: int | np.integer) -> dict[str, Any]:
+        """What is known of an episode beside its steps, as it was given to `append_episode`; empty where nothing is.
+
+        Episodes recorded in an environment have `seed`, `start_state` (a list of numbers), `mode` and the outcome:
+        `success` (true or false) and `max_coverage`.
+
+        Raises:
+            StoreError: No such episode, or its information is damaged.
+        """
+        self._check_index(index)
+        return self._info.one(int(index))
+
+    def episode_infos(self) -> list[dict[str, Any]]:
+        """`episode_info` of every episode, read at once.
+
+        Raises:
+            StoreError: That of an episode is damaged; `episode_info` still reads the others.
+        """
+        return self._info.all()
+
+    def damages(self) -> list[Damage]:
+        """Reads everything and lists what is missing, damaged or out of reach; empty for a whole store.
+
+        Altered bytes are noticed in what this package wrote, and in other stores as far as their codecs notice them.
+        """
+        found = [damage for name in sorted(self._stored) for damage in self._readable(name).damages()]
+        return found + list(self._info.damages())
 
     def validate(self) -> None:
         """Checks that arrays, shapes and episode ends fit together; reads no contents.
@@ -160,53 +207,86 @@ class Store:
             StoreError: Names array, episode and step of the first bad value.
         """
         for key in self.keys if keys is None else keys:
-            source = "state" if key == "agent_pos" and key not in self._stored else key
-            place = f"{self.path}: array {self[source].name.rpartition('/data/')[2]!r}"
-            for start, values in checks.stretches(self[source]):
-                checks.check_finite(place, values, self._ends, start)
-                if key == "pixels":
-                    checks.as_pixels(f"{place}, steps {start} to {start + len(values)}", values)
+            array = self["state" if key == "agent_pos" and key not in self._stored else key]
+            checks.check_contents(self.path, array, self._ends, pixels=key == "pixels")
 
     def _has_agent_in_state(self) -> bool:
         state = self._stored.get("state")
         return state is not None and state.ndim == 2 and state.shape[1] >= 2
 
-    def append_episode(self, episode: Mapping[str, Any]) -> None:
+    def _check_index(self, index: int | np.integer) -> None:
+        if not 0 <= index < self.n_episodes:
+            raise StoreError(f"{self.path}: no episode {index}; it has 0 to {self.n_episodes - 1}")
+
+    def _readable(self, stored: str) -> CheckedArray:
+        """An array up to the last finished step."""
+        if stored not in self._checked:
+            attrs = self._root.attrs
+            self._checked[stored] = checked_array(
+                self.path,
+                self._stored[stored],
+                self._ends,
+                length=self.n_steps,
+                every_chunk=missing_is_damage(stored, attrs),
+                if_missing="" if every_chunk_written(attrs) else SPARSE_HINT,
+            )
+        return self._checked[stored]
+
+    def append_episode(self, episode: Mapping[str, Any], info: Mapping[str, Any] | None = None) -> None:
         """Appends one episode: all of it, or, if the process dies meanwhile, nothing that a reader would see.
 
-        The steps are written first. The episode exists from the moment that the new length of `meta/episode_ends`
-        replaces the old, which is one rename. Steps of an interrupted append are overwritten by the next.
+        Information and steps are written first. The episode exists from the moment that the new length of
+        `meta/episode_ends` replaces the old, which is one rename. What an interrupted append left is overwritten by the
+        next. Ctrl-C waits until the episode is there.
 
         Args:
             episode: Arrays of (steps, ...) by key; the keys, shapes and kinds of number that the store has. The first
                 episode of a store that was created without `arrays` decides them.
+            info: What else to remember of the episode, any JSON: see `episode_info`.
 
         Raises:
-            StoreError: The store is read only, or the episode does not fit; nothing is written then.
+            StoreError: The store is closed or read only, the episode does not fit, or the file to which it would be
+                added is damaged; nothing is written then. Or the disk is full, which also closes the store.
         """
-        if not self.writable:
-            raise StoreError(f"{self.path}: opened for reading; use open_store(path, mode='a') to append")
-        values = fitting(f"{self.path}: episode {self.n_episodes}", episode, self._stored)
+        writing.require_writable(self.path, self._lock)
+        place = f"{self.path}: episode {self.n_episodes}"
+        values = fitting(place, episode, self._stored)
+        content = None if info is None else encode_info(place, info)
         begin, end = self.n_steps, self.n_steps + len(values["action"])
-        if WRITER_ATTR not in self._root.attrs:  # somebody else's store: its readers must know what leftovers mean
-            self._root.attrs[WRITER_ATTR] = WRITER_VERSION
-        missing = values.keys() - self._stored.keys()
-        for name in sorted(missing, key="action".__eq__):  # actions last: once they are there, the set is complete
-            self._stored[name] = create_array(self._root, f"{DATA}/{name}", values[name].shape[1:], values[name].dtype)
-        for name, steps in values.items():
-            array = self._stored[name]
-            array.resize((end, *array.shape[1:]))  # also cuts off what an interrupted append left behind
-            array[begin:end] = steps
-        self._publish(end)
+        if begin:
+            for name in self._stored:  # the chunk that the episode will share with the one before
+                self._readable(name)[begin - 1 : begin]
+        with writing.or_closed(self.close, f"{place} was not appended"):
+            append_info(self._root, self._info, self.n_episodes, content)
+            writing.write_steps(self._root, self._stored, values, begin)
+            self._publish(end)
+
+    def remove_last_episode(self) -> None:
+        """Takes the last episode back: if the process dies meanwhile, it is there whole, or not at all.
+
+        It is gone from the moment that the shorter length of `meta/episode_ends` replaces the old, which is one rename.
+        Its steps stay until the next append overwrites them, so a reader that saw the episode should open the store anew.
+
+        Raises:
+            StoreError: The store is closed, read only or empty. Or the disk refuses, which also closes the store.
+        """
+        writing.require_writable(self.path, self._lock)
+        if not self.n_episodes:
+            raise StoreError(f"{self.path}: no episode to remove; the store has none")
+        with writing.or_closed(self.close, f"{self.path}: episode {self.n_episodes - 1} may still be there"):
+            writing.withdraw(self._root, self.n_episodes - 1)
+            self._follow(self._ends[:-1].copy())
 
     def _publish(self, end: int) -> None:
-        """Makes the steps up to `end` an episode; the entry is on disk before the length that shows it."""
-        ends, count = self._root[ENDS], self.n_episodes + 1
-        assert isinstance(ends, zarr.Array)
-        with_length(ends, count)[count - 1] = end
-        ends.resize((count,))
-        self._ends = np.append(self._ends, np.int64(end))
+        writing.publish(self._root, self.n_episodes + 1, end)
+        self._follow(np.append(self._ends, np.int64(end)))
+
+    def _follow(self, ends: Int[np.ndarray, " episodes"]) -> None:
+        """Sees what has become of the episodes on disk."""
+        self._ends = ends
         self._ends.setflags(write=False)
+        self._checked.clear()
+        self._info = InfoReader(self.path, self._root, self.n_episodes)
 
 
 def open_store(path_or_name: str | os.PathLike[str], mode: Mode = "r") -> Store:
@@ -216,15 +296,27 @@ def open_store(path_or_name: str | os.PathLike[str], mode: Mode = "r") -> Store:
         path_or_name: A zarr folder (format 2 or 3), a .zip that holds one at any depth, an fsspec URL such as
             `memory://demos.zarr` or `s3://...`, or a name: "pusht" for the downloaded human demonstrations, or a set
             that comes with the package.
-        mode: "r" to read; "a" to append episodes too, which only folders allow. An empty store opens with "a" alone.
+        mode: "r" to read; "a" to append episodes too, which only folders allow. An empty store opens with "a" alone,
+            and only one writer at a time has a store open with it: `demos.zarr.lock` lies beside `demos.zarr` meanwhile.
 
     Raises:
-        StoreError: Nothing there, no zarr, another mode, or a store whose arrays and episode ends do not fit together.
+        StoreError: Nothing there, no zarr, another mode, another writer, or a store whose arrays and episode ends do
+            not fit together.
     """
+    check_mode(path_or_name, mode)
     place = locate(path_or_name)
-    store = Store(str(place), open_root(place, mode), writable=mode == "a")
-    if mode == "r" or store.n_episodes:
+    if mode == "r":
+        store = Store(str(place), open_root(place, mode))
         store.validate()
+        return store
+    root, lock = writing.open_locked(place)
+    try:
+        store = Store(str(place), root, lock)
+        if store.n_episodes:
+            store.validate()
+    except BaseException:
+        lock.release()
+        raise
     return store
 
 
@@ -234,44 +326,21 @@ def create_store(
     attrs: Mapping[str, Any] | None = None,
     zarr_format: int = 3,
 ) -> Store:
-    """Creates an empty store, ready for `append_episode`.
+    """Creates an empty store, open for `append_episode`.
 
     Args:
         path: A folder that does not exist yet, or an empty one.
         arrays: Shape of one step and dtype by key, such as `{"action": ((2,), "float32")}`. By default the first
             episode decides.
-        attrs: What to say about the episodes, as JSON: `env_id` and `control_hz` are understood by `demos replay`
-            and `demos inspect`.
+        attrs: What to say about the episodes, as JSON: `env_id`, `env_version`, `env_kwargs`, `source`, `control_hz`,
+            `layout` and `created_with` are understood (see `schema`), and `pusht_attrs` fills them for Push-T.
         zarr_format: 2 or 3.
 
     Raises:
-        StoreError: The path is taken, the format unknown, an array not of numbers, or a key that cannot name one.
+        StoreError: The path is taken, the format unknown, an array not of numbers, a key that cannot name one, or
+            another process is creating the same store.
     """
+    specs = writing.check_new(path, arrays or {}, zarr_format)
     folder = Path(path).expanduser()
-    if "://" in os.fspath(path):
-        raise StoreError(f"{os.fspath(path)}: URLs are read only; create the store in a folder and upload that")
-    if zarr_format not in (2, 3):
-        raise StoreError(f"{folder}: zarr format {zarr_format!r} asked for; expected 2 or 3")
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise StoreError(
-            f"{folder}: exists already; open_store(path, mode='a') appends to a store, or choose another path"
-        )
-    check_keys(str(folder), arrays or {})
-    specs = {
-        STORED_NAMES.get(key, key): (tuple(shape), np.dtype(dtype)) for key, (shape, dtype) in (arrays or {}).items()
-    }
-    for name, (_, dtype) in specs.items():
-        if dtype.kind not in "biuf":
-            raise StoreError(f"{folder}: {name!r} was given dtype {dtype}; expected numbers (bool, int, uint or float)")
-    if specs and "action" not in specs:
-        raise StoreError(f"{folder}: the arrays lack 'action'; given were {', '.join(sorted(specs))}")
-    checks.check_step_shapes(str(folder), {name: shape for name, (shape, _) in specs.items()})
-    try:
-        attributes = {**(attrs or {}), WRITER_ATTR: WRITER_VERSION}
-        root = zarr.create_group(folder, zarr_format=2 if zarr_format == 2 else 3, attributes=attributes)
-    except TypeError as error:
-        raise StoreError(f"{folder}: the attributes are not plain JSON: {one_line(error)}") from error
-    create_layout(root)
-    for name, (shape, dtype) in specs.items():
-        create_array(root, f"{DATA}/{name}", shape, dtype)
-    return Store(str(folder), root, writable=True)
+    lock = writing.create_locked(folder, specs, attrs or {}, zarr_format)
+    return Store(str(folder), open_root(folder, "a"), lock)

@@ -24,6 +24,7 @@ from diffpolicy.benchmarking.peer import Peer
 from diffpolicy.benchmarking.peer_environment import make_environment, peers_folder, ready_python
 from diffpolicy.benchmarking.result import prepare_result, write_result
 from diffpolicy.commands.arguments import parse
+from diffpolicy.commands.bench_data import DataArguments, data
 from diffpolicy.errors import ConfigError, suggestion
 
 # pymunk decides what the physics computes; the rest is as pip resolves it.
@@ -181,6 +182,7 @@ def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
 
 _COMMANDS: dict[str, tuple[type, Callable[[Any], None], str]] = {
     "env": (EnvArguments, env, "Push-T beside gym-pusht: agreement and speed"),
+    "data": (DataArguments, data, "training windows a second, beside plain zarr and a DataLoader"),
 }
 _HELP = """usage: diffpolicy bench COMMAND ...
 
@@ -192,5 +194,6 @@ commands:
 For example:
   diffpolicy bench env
   diffpolicy bench env --only speed --out env.json
+  diffpolicy bench data my_episodes.zarr
 
 `diffpolicy bench COMMAND --help` explains a command's options."""

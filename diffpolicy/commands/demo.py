@@ -23,8 +23,8 @@ class DemoArguments:
       diffpolicy demo --demos path/to/demonstrations.zarr --out runs/my_demo
     """
 
-    demos: str = "pusht"
-    """Demonstrations: a folder, a zip, a URL, or the name of a known set (`diffpolicy demos download` gets `pusht`)."""
+    demos: str | None = None
+    """Demonstrations: a folder, a zip, a URL, or the name of a known set; the experiment's own unless given."""
     out: Path = Path("runs/demo")
     """Folder for everything it makes."""
     config: str = "demo"
@@ -42,7 +42,8 @@ def run(argv: list[str]) -> None:
     if arguments.episodes < 1:
         raise ConfigError(f"--episodes is {arguments.episodes}; at least 1 must be scored")
     config = load_config(arguments.config)
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=arguments.demos))
+    if arguments.demos is not None:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=arguments.demos))
     folder = _fresh(arguments.out)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     console.rule("1 of 3: learn p(x | y) from demonstrations")

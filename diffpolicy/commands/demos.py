@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -36,7 +37,12 @@ from rich.table import Table
 from rich.text import Text
 
 from diffpolicy.commands.arguments import parse
-from diffpolicy.errors import suggestion
+from diffpolicy.commands.demos_collect import CollectArguments, collect
+from diffpolicy.commands.demos_convert import ConvertArguments, convert
+from diffpolicy.commands.demos_doctor import DoctorArguments, doctor
+from diffpolicy.commands.demos_page import write_inspect_page
+from diffpolicy.commands.demos_record import RecordArguments, record
+from diffpolicy.errors import ConfigError, suggestion
 
 _AGREES_PX = 1e-3
 _SHOWN = 5  # episodes listed by `replay` when all were replayed
@@ -75,6 +81,7 @@ class InspectArguments:
     For example:
       diffpolicy demos inspect pusht
       diffpolicy demos inspect my_episodes.zarr --json
+      diffpolicy demos inspect pusht --html pusht.html --video 0 5 7
     """
 
     path: _Path
@@ -82,6 +89,10 @@ class InspectArguments:
         tyro.conf.UseCounterAction[int], tyro.conf.arg(name="json", help_behavior_hint="(default: off)")
     ] = 0
     """Print one JSON object instead of a table."""
+    html: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write a page with paths, coverage, speeds and pictures; it needs no network."""
+    video: Annotated[tuple[int, ...], tyro.conf.arg(metavar="[INDEX ...]")] = ()
+    """Episodes to film, inside the page; with --html."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +143,14 @@ def download(arguments: DownloadArguments) -> None:
 
 
 def inspect(arguments: InspectArguments) -> None:
-    """Prints a store's description, as a table or as JSON."""
+    """Prints a store's description, as a table or as JSON, and writes its page where asked."""
+    if arguments.video and arguments.html is None:
+        raise ConfigError("--video puts films into the page that --html writes: give --html FILE too")
     store = open_store(arguments.path)
     with _progress(TaskProgressColumn()) as progress:
         description = describe(store, progress)
+        if arguments.html is not None:
+            write_inspect_page(arguments.html, store, description, arguments.video, progress)
     if arguments.as_json:
         print(json.dumps(dataclasses.asdict(description)))
     else:
@@ -188,19 +203,27 @@ def _print_drifts(drifts: list[EpisodeDrift], console: Console, *, every: bool) 
 
 _COMMANDS: dict[str, tuple[type, Callable[[Any], None], str]] = {
     "download": (DownloadArguments, download, "fetch the 206 human demonstrations of Push-T and check them"),
+    "collect": (CollectArguments, collect, "let the expert solve Push-T and record it"),
+    "record": (RecordArguments, record, "record Push-T with the mouse"),
     "inspect": (InspectArguments, inspect, "show what a store holds"),
     "replay": (ReplayArguments, replay, "play recorded actions and show how far the world strays from the record"),
+    "doctor": (DoctorArguments, doctor, "examine a record and mend it: ranges, gaps, copies, pictures, replay"),
+    "convert": (ConvertArguments, convert, "between zarr 2, zarr 3 and LeRobot datasets, telling what was lost"),
 }
 _HELP = """usage: diffpolicy demos COMMAND ...
 
-Demonstrations: get them, look into them, check them against the world.
+Demonstrations: get them, make them, look into them, mend them, take them elsewhere.
 
 commands:
 {commands}
 
 For example:
   diffpolicy demos download
-  diffpolicy demos inspect pusht
+  diffpolicy demos collect --episodes 200 --workers 2
+  diffpolicy demos record mine.zarr
+  diffpolicy demos inspect pusht --html pusht.html
+  diffpolicy demos convert pusht pusht_lerobot
+  diffpolicy demos doctor my_episodes.zarr --html doctor.html
   diffpolicy demos replay my_episodes.zarr --episodes 0 3 17
 
 `diffpolicy demos COMMAND --help` explains a command's options."""

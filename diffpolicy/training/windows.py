@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from diffpolicy_demos import Store
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from diffpolicy.config import DataConfig
@@ -50,8 +50,8 @@ class Windows:
         acted = start + torch.arange(self.pred_horizon, device=start.device)
         seen = torch.minimum(torch.maximum(seen, first), last)
         clamped = torch.minimum(torch.maximum(acted, first), last)
-        obs = {key: value[seen].to(device) for key, value in self.obs.items()}
-        return Batch(obs=obs, action=self.action[clamped].to(device), mask=(clamped != acted).to(device))
+        obs = {key: _gather(value, seen).to(device) for key, value in self.obs.items()}
+        return Batch(obs=obs, action=_gather(self.action, clamped).to(device), mask=(clamped != acted).to(device))
 
     def fits(self, device: torch.device) -> bool:
         """Whether a device has room for all recorded steps beside a network; elsewhere batches travel one by one."""
@@ -152,3 +152,10 @@ def load_windows(
 
 def _tensor(values: np.ndarray) -> Tensor:
     return torch.from_numpy(values if values.dtype == np.uint8 else values.astype(np.float32))
+
+
+def _gather(
+    steps: Shaped[Tensor, "steps ..."], index: Int[Tensor, "batch horizon"]
+) -> Shaped[Tensor, "batch horizon ..."]:
+    # Indexing by a matrix copies pictures byte by byte; whole rows at a time take a tenth of that.
+    return steps.index_select(0, index.flatten()).unflatten(0, index.shape)

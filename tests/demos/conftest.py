@@ -25,6 +25,14 @@ def human_set() -> Path:
     return _HUMAN
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _short_chunks() -> Iterator[None]:
+    """Small stores then have several chunks, as real ones do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("diffpolicy_demos.schema._CHUNK_STEPS", 256)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test may write into, or depend on, the data folder of whoever runs it."""

@@ -87,9 +87,9 @@ def test_help_has_examples(argv: list[str], capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        ([], "a command is missing; there are: download, inspect, replay"),
+        ([], "a command is missing; there are: download, collect, record, inspect, "),
         (["downlaod"], "no command 'downlaod'; did you mean 'download'?"),
-        (["xyz"], "no command 'xyz'; there are: download, inspect, replay"),
+        (["xyz"], "no command 'xyz'; there are: download, collect, record, inspect, "),
         (["--episodes", "3"], "no command '--episodes'"),
         (["inspect"], "PATH"),
         (["inspect", "a.zarr", "b.zarr"], "b.zarr"),

@@ -58,6 +58,25 @@ def test_links_and_special_files(zip_path: Path, kind: int) -> None:
         check_archive(zip_path, "pusht")
 
 
+def test_links_and_bombs_leave_no_trace(zip_path: Path, tmp_path: Path) -> None:
+    """Refused by the command that unpacks, before it has written anything."""
+    link = zipfile.ZipInfo("pusht/link")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    folder = tmp_path / "deep" / "data"
+    for entry, content, message in (
+        (link, b"/etc/passwd", "is a link"),
+        (zipfile.ZipInfo("pusht/bomb"), b"\0" * 10_000_000, r"unpacks \d+ bytes to 10000000"),
+    ):
+        with zipfile.ZipFile(zip_path, "w", zipfile.ZIP_DEFLATED) as zipped:
+            zipped.writestr("pusht/first", "harmless")
+            zipped.writestr(entry, content, zipfile.ZIP_DEFLATED)
+        with pytest.raises(StoreError, match=rf"{message}.*nothing was unpacked") as caught:
+            download(str(zip_path), folder)
+        assert "\n" not in str(caught.value)
+        assert list(folder.iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "hostile.zip"]
+
+
 def test_bombs(zip_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(zip_path, "pusht/bomb", content=b"\0" * 10_000_000)
     with pytest.raises(StoreError, match=r"'pusht/bomb' unpacks \d+ bytes to 10000000"):

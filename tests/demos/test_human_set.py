@@ -1,5 +1,6 @@
 """The published set reads alike from a folder, a zip and by name, and is the set whose digests we know."""
 
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -77,6 +78,9 @@ def test_a_missing_array_is_noticed(human_set: Path, tmp_path: Path) -> None:
             (copy / path.relative_to(human_set)).parent.mkdir(parents=True, exist_ok=True)
             (copy / path.relative_to(human_set)).symlink_to(path)
     (copy / "data/state/.zarray").unlink()
+    with pytest.raises(StoreError, match=r"file data/state/\.zarray is missing"):
+        verify(copy, PUBLISHED, Progress(disable=True))
+    shutil.rmtree(copy / "data/state")
     with pytest.raises(
         StoreError, match=r"other arrays than the published set: found data/action.*expected.*data/state"
     ):

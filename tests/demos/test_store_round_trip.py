@@ -42,8 +42,9 @@ def test_what_goes_in_comes_out(tmp_path: Path, make_episode: MakeEpisode, zarr_
     for episode in episodes[:2]:
         store.append_episode(episode)
     assert_holds(store, episodes[:2])
-    reopened = open_store(path, mode="a")
-    reopened.append_episode(episodes[2])
+    store.close()
+    with open_store(path, mode="a") as reopened:
+        reopened.append_episode(episodes[2])
     read = open_store(path)
     assert_holds(read, episodes)
     read.check_values()
@@ -85,12 +86,13 @@ def test_more_episodes_than_one_chunk_of_ends(tmp_path: Path, monkeypatch: pytes
 
 
 def test_zeros_overwrite_what_an_interrupted_append_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Zarr does not write chunks of zeros; leftovers must not shine through."""
+    """By itself zarr does not write chunks of zeros; leftovers must not shine through."""
     store = create_store(tmp_path / "a.zarr", {"action": ((2,), "float32")})
     with monkeypatch.context() as patch:
         patch.setattr(Store, "_publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             store.append_episode({"action": np.ones((9000, 2))})
+    store.close()
     store = open_store(tmp_path / "a.zarr", mode="a")
     assert store.n_episodes == 0
     store.append_episode({"action": np.zeros((8000, 2))})
@@ -152,6 +154,7 @@ def test_a_first_append_that_dies_leaves_a_usable_store(
             patch.setattr(Store, "_publish", lambda *_: (_ for _ in ()).throw(RuntimeError("killed")))
             with pytest.raises(RuntimeError):
                 store.append_episode(make_episode(5))
+        store.close()
         with pytest.raises(StoreError, match=r"missing|no episodes"):
             open_store(path)
         open_store(path, mode="a").append_episode(make_episode(6, 1))

@@ -1,0 +1,1 @@
+"""Pages about demonstrations: self-contained HTML for what `inspect` and `doctor` found."""
