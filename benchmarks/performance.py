@@ -41,7 +41,7 @@ def _data(result: dict[str, Any]) -> str:
     for reading in result["readings"]:
         what = f"{Path(reading['store']).name}, {', '.join(reading['keys'])}"
         for name, rate in reading["windows_per_s"].items():
-            lines.append(f"| {what} | {name} | {rate:,.0f} | {reading['bytes_per_s'][name] / 1e6:,.3g} |")
+            lines.append(f"| {what} | {name} | {rate:,.0f} | {_number(reading['bytes_per_s'][name] / 1e6)} |")
     return "\n".join([*lines, ""])
 
 
@@ -88,12 +88,16 @@ def _environment(result: dict[str, Any]) -> str:
 
 
 def _spread(spread: dict[str, float]) -> str:
-    return f"{spread['median']:.3g} {_range(spread)}"
+    return f"{_number(spread['median'])} {_range(spread)}"
 
 
 def _range(spread: dict[str, float], *, middle: bool = False) -> str:
-    text = f"({spread['low']:.3g} to {spread['high']:.3g})"
-    return f"{spread['median']:.3g} {text}" if middle else text
+    text = f"({_number(spread['low'])} to {_number(spread['high'])})"
+    return f"{_number(spread['median'])} {text}" if middle else text
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

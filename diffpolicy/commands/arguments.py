@@ -6,11 +6,16 @@ import contextlib
 import io
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tyro
+
+from diffpolicy.errors import suggestion
+
+#: A command below a command: its arguments' dataclass, what it does with them, and one line about it.
+Subcommand = tuple[type, Callable[[Any], None], str]
 
 
 def parse(arguments: Any, argv: Sequence[str], *, prog: str, default: Any = None) -> Any:
@@ -28,6 +33,31 @@ def parse(arguments: Any, argv: Sequence[str], *, prog: str, default: Any = None
         if stop.code:
             sys.stderr.write(f"{prog}: {_in_one_line(said.getvalue())}; see `{prog} --help`\n")
         raise
+
+
+def run_subcommand(argv: Sequence[str], commands: Mapping[str, Subcommand], *, prog: str, text: str) -> None:
+    """Run the command that the first argument names with the others.
+
+    Args:
+        argv: The arguments after `prog`.
+        commands: The commands by name.
+        prog: What was typed before.
+        text: The help, with `{commands}` where their list belongs.
+
+    Raises:
+        SystemExit: after `--help`, or with code 2 after one line about a command or arguments that do not fit.
+    """
+    name, rest = (argv[0], argv[1:]) if argv else ("", [])
+    if name in ("-h", "--help", "help"):
+        print(text.format(commands="\n".join(f"  {command:<11} {does}" for command, (_, _, does) in commands.items())))
+        raise SystemExit(0)
+    if name not in commands:
+        hint = suggestion(name, commands, f"there are: {', '.join(commands)}")
+        found = f"no command {name!r}" if name else "a command is missing"
+        sys.stderr.write(f"{prog}: {found}; {hint}; see `{prog} --help`\n")
+        raise SystemExit(2)
+    arguments, run, _ = commands[name]
+    run(parse(arguments, rest, prog=f"{prog} {name}"))
 
 
 def results_folder(command: str, checkpoint: str) -> Path:

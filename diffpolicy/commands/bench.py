@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +22,9 @@ from diffpolicy.benchmarking.machine import describe_machine, describe_versions
 from diffpolicy.benchmarking.peer import Peer
 from diffpolicy.benchmarking.peer_environment import make_environment, peers_folder, ready_python
 from diffpolicy.benchmarking.result import prepare_result, write_result
-from diffpolicy.commands.arguments import parse
+from diffpolicy.commands.arguments import Subcommand, run_subcommand
 from diffpolicy.commands.bench_data import DataArguments, data
-from diffpolicy.errors import ConfigError, suggestion
+from diffpolicy.errors import ConfigError
 
 # pymunk decides what the physics computes; the rest is as pip resolves it.
 GYM_PUSHT_REQUIREMENTS = ("gym-pusht==0.1.8", "pymunk==6.11.1")
@@ -81,17 +80,7 @@ def run(argv: list[str]) -> None:
         OSError: No network, no space, no permission, a peer that fails (`PeerError`), told in one line.
         SystemExit: After `--help`, with code 0; with code 2 after one line about arguments that do not fit.
     """
-    name, rest = (argv[0], argv[1:]) if argv else ("", [])
-    if name in ("-h", "--help", "help"):
-        print(_HELP.format(commands="\n".join(f"  {name:<11} {does}" for name, (_, _, does) in _COMMANDS.items())))
-        raise SystemExit(0)
-    if name not in _COMMANDS:
-        hint = suggestion(name, _COMMANDS, f"there are: {', '.join(_COMMANDS)}")
-        found = f"no command {name!r}" if name else "a command is missing"
-        sys.stderr.write(f"diffpolicy bench: {found}; {hint}; see `diffpolicy bench --help`\n")
-        raise SystemExit(2)
-    arguments, command, _ = _COMMANDS[name]
-    command(parse(arguments, rest, prog=f"diffpolicy bench {name}"))
+    run_subcommand(argv, _COMMANDS, prog="diffpolicy bench", text=_HELP)
 
 
 def env(arguments: EnvArguments) -> None:
@@ -180,7 +169,7 @@ def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
         yield lambda: progress.advance(task)
 
 
-_COMMANDS: dict[str, tuple[type, Callable[[Any], None], str]] = {
+_COMMANDS: dict[str, Subcommand] = {
     "env": (EnvArguments, env, "Push-T beside gym-pusht: agreement and speed"),
     "data": (DataArguments, data, "training windows a second, beside plain zarr and a DataLoader"),
 }

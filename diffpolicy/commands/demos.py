@@ -5,11 +5,9 @@ What the commands do lives in `diffpolicy_demos`; here are only arguments, help 
 
 import dataclasses
 import json
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import tyro
@@ -36,13 +34,13 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from diffpolicy.commands.arguments import parse
+from diffpolicy.commands.arguments import Subcommand, run_subcommand
 from diffpolicy.commands.demos_collect import CollectArguments, collect
 from diffpolicy.commands.demos_convert import ConvertArguments, convert
 from diffpolicy.commands.demos_doctor import DoctorArguments, doctor
 from diffpolicy.commands.demos_page import write_inspect_page
 from diffpolicy.commands.demos_record import RecordArguments, record
-from diffpolicy.errors import ConfigError, suggestion
+from diffpolicy.errors import ConfigError
 
 _AGREES_PX = 1e-3
 _SHOWN = 5  # episodes listed by `replay` when all were replayed
@@ -120,17 +118,7 @@ def run(argv: list[str]) -> None:
         OSError: No network, no space, no permission, told in one line.
         SystemExit: After `--help`, with code 0; with code 2 after one line about arguments that do not fit.
     """
-    name, rest = (argv[0], argv[1:]) if argv else ("", [])
-    if name in ("-h", "--help", "help"):
-        print(_HELP.format(commands="\n".join(f"  {name:<11} {does}" for name, (_, _, does) in _COMMANDS.items())))
-        raise SystemExit(0)
-    if name not in _COMMANDS:
-        hint = suggestion(name, _COMMANDS, f"there are: {', '.join(_COMMANDS)}")
-        found = f"no command {name!r}" if name else "a command is missing"
-        sys.stderr.write(f"diffpolicy demos: {found}; {hint}; see `diffpolicy demos --help`\n")
-        raise SystemExit(2)
-    arguments, command, _ = _COMMANDS[name]
-    command(parse(arguments, rest, prog=f"diffpolicy demos {name}"))
+    run_subcommand(argv, _COMMANDS, prog="diffpolicy demos", text=_HELP)
 
 
 def download(arguments: DownloadArguments) -> None:
@@ -201,7 +189,7 @@ def _print_drifts(drifts: list[EpisodeDrift], console: Console, *, every: bool) 
     console.print(table)
 
 
-_COMMANDS: dict[str, tuple[type, Callable[[Any], None], str]] = {
+_COMMANDS: dict[str, Subcommand] = {
     "download": (DownloadArguments, download, "fetch the 206 human demonstrations of Push-T and check them"),
     "collect": (CollectArguments, collect, "let the expert solve Push-T and record it"),
     "record": (RecordArguments, record, "record Push-T with the mouse"),
