@@ -1,11 +1,9 @@
 """What the tests of the world share: the human demonstrations, where a machine has them, and a way past shape checks."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -33,12 +31,3 @@ def human() -> dict[str, Any]:
         "img": store["data/img"],
         "episodes": [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)],
     }
-
-
-@pytest.fixture
-def without_shape_checks() -> Iterator[None]:
-    """The test-time checker of annotations must not speak before the messages under test, nor slow down what counts."""
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", before)

@@ -1,19 +1,7 @@
 """A small world for the pictures: a light scene and plans that go two ways round a block."""
 
-from collections.abc import Iterator
-
-import jaxtyping
 import numpy as np
 import pytest
-
-
-@pytest.fixture
-def without_shape_checks() -> Iterator[None]:
-    """The messages under test are the package's own, so the test-time checker of annotations must not speak first."""
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 @pytest.fixture
