@@ -8,7 +8,6 @@ script needs no guard. Nothing of them outlives the parent: the memory has no na
 import json
 import mmap
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -27,7 +26,7 @@ _PROGRAM: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from diffpolicy_envs.pusht.workers import serve; serve(int(sys.argv[2]), int(sys.argv[3]))"
 )
-# Requests and answers: this byte takes a step, nothing says that all went well, anything else is pickled.
+# Requests and answers over a pipe between own processes: this byte takes a step, no byte says that all went well.
 _STEP: Final = b"s"
 _DONE: Final = b""
 # A start imports packages, perhaps from a slow disk: it is not held to shorter limits.
@@ -77,7 +76,7 @@ class Workers:
         try:
             for _ in shares:
                 self._start(memory)
-            self._request([pickle.dumps((rules, num_envs, start, stop)) for start, stop in self._shares])
+            self._request([(rules, num_envs, start, stop) for start, stop in self._shares])
             self._collect(max(timeout_s, _START_TIMEOUT_S))
         except BaseException:
             self.kill()
@@ -110,7 +109,7 @@ class Workers:
         if method == "step":
             self._request([_STEP] * len(self._shares))
         else:
-            self._request([pickle.dumps((method, values)) for values in arguments])
+            self._request([(method, values) for values in arguments])
 
     def answers(self) -> list[Any]:
         """Waits until all have done what they were asked for, and returns what their methods returned.
@@ -135,10 +134,10 @@ class Workers:
         """Whether the workers were stopped."""
         return not self._stop.alive
 
-    def _request(self, messages: Sequence[bytes]) -> None:
+    def _request(self, messages: Sequence[object]) -> None:
         for worker, message in enumerate(messages):
             try:
-                self._connections[worker].send_bytes(message)
+                self._connections[worker].send(message)
             except OSError:
                 self._fail_dead(worker)
 
@@ -160,11 +159,11 @@ class Workers:
                 assert isinstance(connection, Connection)
                 worker = waiting.pop(connection)
                 try:
-                    message = connection.recv_bytes()
+                    message = connection.recv()
                 except (EOFError, OSError):
                     self._fail_dead(worker)
                 if message != _DONE:
-                    answers[worker], failure = pickle.loads(message)
+                    answers[worker], failure = message
                     if failure is not None:
                         self._fail(worker, *failure)
         return answers
@@ -224,22 +223,22 @@ def serve(connection_descriptor: int, memory: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Connection(connection_descriptor) as connection:
         try:
-            rules, num_envs, start, stop = pickle.loads(connection.recv_bytes())
+            rules, num_envs, start, stop = connection.recv()
             board = Board.over(rules, num_envs, mmap.mmap(memory, Board.size_bytes(rules, num_envs)))
             lanes = Lanes(rules, board.rows(start, stop))
-            connection.send_bytes(_DONE)
+            connection.send(_DONE)
             while True:
-                connection.send_bytes(_answer(lanes, connection.recv_bytes()))
+                connection.send(_answer(lanes, connection.recv()))
         except (EOFError, ConnectionError):
             return
 
 
-def _answer(lanes: Lanes, message: bytes) -> bytes:
+def _answer(lanes: Lanes, message: Any) -> Any:
     try:
         if message == _STEP:
             lanes.step()
             return _DONE
-        method, arguments = pickle.loads(message)
-        return pickle.dumps((getattr(lanes, method)(*arguments), None))
+        method, arguments = message
+        return getattr(lanes, method)(*arguments), None
     except Exception as error:
-        return pickle.dumps((None, (f"raised {type(error).__name__}: {error}", traceback.format_exc())))
+        return None, (f"raised {type(error).__name__}: {error}", traceback.format_exc())

@@ -220,7 +220,7 @@ def test_a_world_that_shows_something_else(
 
 def test_a_demo_that_cannot_be(experiment: Callable[..., str], complaint: Complaint, tmp_path: Path) -> None:
     assert "--episodes is 0" in complaint("demo", "--episodes", "0")
-    assert "diffpolicy demos download" in complaint("demo")
+    assert "diffpolicy demos download" in complaint("demo", "--demos", "pusht")
     assert "nowhere.zarr" in complaint("demo", "--demos", "nowhere.zarr")
     assert "no experiment 'dmeo'" in complaint("demo", "--config", "dmeo")
 
