@@ -18,8 +18,8 @@ from diffpolicy_demos.lerobot.read import LerobotRecording
 from diffpolicy_demos.lerobot.write import LerobotWriter
 from diffpolicy_demos.location import bundled_stores
 from diffpolicy_demos.losses import Losses
+from diffpolicy_demos.opening import create_store, open_store
 from diffpolicy_demos.schema import CONTROL_HZ_ATTR, ENV_ATTR
-from diffpolicy_demos.store import create_store, open_store
 from diffpolicy_demos.store_recording import Episode, StoreRecording
 
 KINDS = ("zarr3", "zarr2", "lerobot")

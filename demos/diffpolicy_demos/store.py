@@ -1,18 +1,15 @@
-"""Episodes in zarr: open a store, read steps by the policy's names, create one and append episodes to it.
+"""Episodes in zarr: steps by the policy's names, what is known of each episode, and appending; `opening.py` opens them.
 
 This is the only way from recorded experience to the rest of the house, so the layout on disk can change in one place.
 """
 
-import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import zarr
 from jaxtyping import Int, Shaped
-from numpy.typing import DTypeLike
 
 from diffpolicy_demos import checks, writing
 from diffpolicy_demos.arrays import open_arrays
@@ -20,7 +17,6 @@ from diffpolicy_demos.damage import CheckedArray, Damage, checked_array
 from diffpolicy_demos.episode_info import InfoReader, append_info, encode_info
 from diffpolicy_demos.episodes import fitting
 from diffpolicy_demos.errors import StoreError
-from diffpolicy_demos.location import Mode, check_mode, locate, open_root
 from diffpolicy_demos.lock import WriterLock
 from diffpolicy_demos.schema import SPARSE_HINT, WRITER_ATTR, every_chunk_written, missing_is_damage, policy_keys
 
@@ -287,60 +283,3 @@ class Store:
         self._ends.setflags(write=False)
         self._checked.clear()
         self._info = InfoReader(self.path, self._root, self.n_episodes)
-
-
-def open_store(path_or_name: str | os.PathLike[str], mode: Mode = "r") -> Store:
-    """Opens recorded demonstrations and checks their structure.
-
-    Args:
-        path_or_name: A zarr folder (format 2 or 3), a .zip that holds one at any depth, an fsspec URL such as
-            `memory://demos.zarr` or `s3://...`, or a name: "pusht" for the downloaded human demonstrations, or a set
-            that comes with the package.
-        mode: "r" to read; "a" to append episodes too, which only folders allow. An empty store opens with "a" alone,
-            and only one writer at a time has a store open with it: `demos.zarr.lock` lies beside `demos.zarr` meanwhile.
-
-    Raises:
-        StoreError: Nothing there, no zarr, another mode, another writer, or a store whose arrays and episode ends do
-            not fit together.
-    """
-    check_mode(path_or_name, mode)
-    place = locate(path_or_name)
-    if mode == "r":
-        store = Store(str(place), open_root(place, mode))
-        store.validate()
-        return store
-    root, lock = writing.open_locked(place)
-    try:
-        store = Store(str(place), root, lock)
-        if store.n_episodes:
-            store.validate()
-    except BaseException:
-        lock.release()
-        raise
-    return store
-
-
-def create_store(
-    path: str | os.PathLike[str],
-    arrays: Mapping[str, tuple[tuple[int, ...], DTypeLike]] | None = None,
-    attrs: Mapping[str, Any] | None = None,
-    zarr_format: int = 3,
-) -> Store:
-    """Creates an empty store, open for `append_episode`.
-
-    Args:
-        path: A folder that does not exist yet, or an empty one.
-        arrays: Shape of one step and dtype by key, such as `{"action": ((2,), "float32")}`. By default the first
-            episode decides.
-        attrs: What to say about the episodes, as JSON: `env_id`, `env_version`, `env_kwargs`, `source`, `control_hz`,
-            `layout` and `created_with` are understood (see `schema`), and `pusht_attrs` fills them for Push-T.
-        zarr_format: 2 or 3.
-
-    Raises:
-        StoreError: The path is taken, the format unknown, an array not of numbers, a key that cannot name one, or
-            another process is creating the same store.
-    """
-    specs = writing.check_new(path, arrays or {}, zarr_format)
-    folder = Path(path).expanduser()
-    lock = writing.create_locked(folder, specs, attrs or {}, zarr_format)
-    return Store(str(folder), open_root(folder, "a"), lock)

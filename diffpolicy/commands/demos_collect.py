@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from diffpolicy_demos import StoreError, create_store, open_store, pusht_attrs
+from diffpolicy_demos import open_or_create, pusht_attrs
 from diffpolicy_demos.expert.collect import demonstrations
-from diffpolicy_demos.store import Store
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -54,7 +53,8 @@ def collect(arguments: CollectArguments) -> None:
         "mode": arguments.mode,
         "noise_px": arguments.noise_px,
     }
-    with _open(arguments.path, made_by) as store:
+    attrs = pusht_attrs("expert", keys=("state", "action"))
+    with open_or_create(arguments.path, attrs, "collected", "by the expert", made_by) as store:
         had, tried = store.n_episodes, 0
         next_seed = store.episode_info(had - 1)["seed"] + 1 if had else arguments.seed
         bar = Progress(
@@ -85,15 +85,3 @@ def collect(arguments: CollectArguments) -> None:
             f"{store.path}: {store.n_episodes} episodes, {store.n_steps} steps ({counts}); "
             f"{store.n_episodes - had} new, of {tried} tried"
         )
-
-
-def _open(path: Path, made_by: dict[str, object]) -> Store:
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return create_store(path, attrs={**pusht_attrs("expert", keys=("state", "action")), "collected_with": made_by})
-    store = open_store(path, mode="a")
-    before = store.attrs.get("collected_with")
-    if before != made_by:
-        store.close()
-        raise StoreError(f"{path}: was collected with {before}, not {made_by}; give the same options, or another path")
-    return store

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from diffpolicy_demos import StoreError, create_store, open_store, pusht_attrs
+from diffpolicy_demos import open_or_create, pusht_attrs
 from diffpolicy_demos.record import RecordSession
 from diffpolicy_demos.record_panel import SMALLEST_TABLE_PX
 from diffpolicy_demos.record_window import Metronome, RecordWindow
@@ -107,17 +107,8 @@ def _check(arguments: RecordArguments) -> None:
 
 
 def _open(arguments: RecordArguments) -> Store:
-    path, pixels = arguments.path, bool(arguments.pixels)
+    pixels = bool(arguments.pixels)
     made_by = {"recorder": "mouse", "seed": arguments.seed, "protocol": arguments.protocol, "pixels": pixels}
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        keys = ("state", "action", "pixels") if pixels else ("state", "action")
-        kwargs = {"obs_type": "pixels_agent_pos"} if pixels else {}
-        return create_store(path, attrs={**pusht_attrs("mouse", kwargs, keys), "recorded_with": made_by})
-    store = open_store(path, mode="a")
-    before = store.attrs.get("recorded_with")
-    if before != made_by:
-        store.close()
-        found = "was not recorded with the mouse" if before is None else f"was recorded with {before}, not {made_by}"
-        raise StoreError(f"{path}: {found}; give {'' if before is None else 'the same options, or '}another path")
-    return store
+    keys = ("state", "action", "pixels") if pixels else ("state", "action")
+    kwargs = {"obs_type": "pixels_agent_pos"} if pixels else {}
+    return open_or_create(arguments.path, pusht_attrs("mouse", kwargs, keys), "recorded", "with the mouse", made_by)

@@ -236,10 +236,14 @@ def test_ctrl_c_waits_for_the_episode(tmp_path: Path) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         publish(self, end)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(store), "_publish", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            store.append_episode({"action": np.ones((4, 2))})
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(store), "_publish", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                store.append_episode({"action": np.ones((4, 2))})
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert open_store(tmp_path / "a.zarr").episode_ends.tolist() == [4]
     store.append_episode({"action": np.ones((3, 2))})
     assert open_store(tmp_path / "a.zarr").episode_ends.tolist() == [4, 7]

@@ -22,8 +22,9 @@ from diffpolicy_demos.doctor.pictures import as_bytes
 from diffpolicy_demos.doctor.pusht import expected_keypoints, pusht_parts
 from diffpolicy_demos.doctor.record import SHORT_STEPS
 from diffpolicy_demos.errors import StoreError
+from diffpolicy_demos.opening import create_store
 from diffpolicy_demos.schema import WRITER_ATTR
-from diffpolicy_demos.store import Store, create_store
+from diffpolicy_demos.store import Store
 
 #: Root attribute of a repaired store: where it comes from.
 REPAIRED_FROM_ATTR = "repaired_from"

@@ -12,10 +12,10 @@ from typing import Final, Literal
 
 import numpy as np
 from diffpolicy_envs.pusht import PushTPhysics
-from diffpolicy_envs.pusht.geometry import PUBLISHED_GOAL, WORKSPACE_PX, Point, Pose, block_corners
+from diffpolicy_envs.pusht.geometry import PUBLISHED_GOAL, WORKSPACE_PX, Point, Pose, block_corners, to_block_frame
 from jaxtyping import Float
 
-from diffpolicy_demos.expert.pushes import PUSHES, Push, Trial, lead_of, to_block, to_world, try_push
+from diffpolicy_demos.expert.pushes import PUSHES, Push, Trial, lead_of, to_world, try_push
 from diffpolicy_demos.expert.routes import Route, routes, way_out
 
 Mode = Literal["left", "right"]
@@ -95,7 +95,7 @@ class PushTExpert:
     def _plan(self, agent: Point, pose: Pose) -> None:
         """Tries every push and queues the targets of the best one, the way there included."""
         self.decisions += 1
-        from_block = to_block(pose, agent)
+        from_block = to_block_frame(pose, agent)
         out = way_out(*from_block)
         best: tuple[Push, Trial, Route] | None = None
         for push in PUSHES:

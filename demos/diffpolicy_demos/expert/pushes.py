@@ -16,9 +16,10 @@ from diffpolicy_envs.pusht.geometry import (
     Point,
     Pose,
     coverage_of_pose,
+    distance_to_block,
 )
 
-from diffpolicy_demos.expert.routes import distance_to_block, is_inside_ring
+from diffpolicy_demos.expert.routes import is_inside_ring
 
 _SPACING_PX: Final = 10.0
 _TURNS_RAD: Final = (-0.5, -0.25, 0.0, 0.25, 0.5)
@@ -103,13 +104,6 @@ def to_world(pose: Pose, point: Point) -> Point:
     """Places a point of the block's frame on the table, px."""
     cos, sin = math.cos(pose[2]), math.sin(pose[2])
     return pose[0] + cos * point[0] - sin * point[1], pose[1] + sin * point[0] + cos * point[1]
-
-
-def to_block(pose: Pose, point: Point) -> Point:
-    """Gives a point of the table in the block's frame, px."""
-    cos, sin = math.cos(pose[2]), math.sin(pose[2])
-    dx, dy = point[0] - pose[0], point[1] - pose[1]
-    return cos * dx + sin * dy, cos * dy - sin * dx
 
 
 def _all_pushes() -> list[Push]:

@@ -7,7 +7,7 @@ leads out of the ring if it begins inside, round it to the left or to the right 
 import math
 from typing import Final, NamedTuple
 
-from diffpolicy_envs.pusht.geometry import AGENT_RADIUS_PX, BAR_PX, STEM_PX, Point
+from diffpolicy_envs.pusht.geometry import AGENT_RADIUS_PX, Point, distance_to_block
 
 CLEARANCE_PX: Final = 7.0
 
@@ -29,14 +29,6 @@ class Route(NamedTuple):
     side: int
     length_px: float
     corners: list[Point]
-
-
-def distance_to_block(x: float, y: float) -> float:
-    """Returns how far a point of the block's frame is from the block, px; 0 inside."""
-    distance = math.inf
-    for left, low, right, high in (BAR_PX, STEM_PX):
-        distance = min(distance, math.hypot(max(left - x, 0.0, x - right), max(low - y, 0.0, y - high)))
-    return distance
 
 
 def _widen(hull: list[Point], by: float) -> tuple[list[Point], list[tuple[float, float, float]]]:

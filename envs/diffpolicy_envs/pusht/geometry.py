@@ -111,6 +111,23 @@ def block_keypoints(pose: Float[np.ndarray, "*batch 3"], scale: float = 1.0) -> 
     return transform_points(scale * KEYPOINTS, pose)
 
 
+def to_block_frame(pose: Pose, point: Point) -> Point:
+    """Gives a point of the workspace in the block's frame, px; plain numbers, for loops over single points."""
+    cos, sin = math.cos(pose[2]), math.sin(pose[2])
+    dx, dy = point[0] - pose[0], point[1] - pose[1]
+    return cos * dx + sin * dy, cos * dy - sin * dx
+
+
+def distance_to_block(x_px: float, y_px: float, scale: float = 1.0) -> float:
+    """Returns how far a point of the block's frame is from the block, px; 0 inside it."""
+    distance = math.inf
+    for left, low, right, high in (BAR_PX, STEM_PX):
+        dx = max(scale * left - x_px, 0.0, x_px - scale * right)
+        dy = max(scale * low - y_px, 0.0, y_px - scale * high)
+        distance = min(distance, math.hypot(dx, dy))
+    return distance
+
+
 def mirror_pose(pose: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:
     """Reflects a block pose in the line through the goal along its stem, which maps the task onto itself.
 

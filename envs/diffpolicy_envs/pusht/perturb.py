@@ -13,7 +13,7 @@ import numpy as np
 
 from .checks import TABLE_HIGH_PX, TABLE_LOW_PX, lies_on_table, require_one_of
 from .env import PushTEnv
-from .geometry import AGENT_RADIUS_PX, BAR_PX, STEM_PX, WORKSPACE_PX
+from .geometry import AGENT_RADIUS_PX, WORKSPACE_PX, distance_to_block, to_block_frame
 from .observations import Observation
 
 PERTURB_TARGETS: Final = ("block", "agent")
@@ -238,15 +238,7 @@ def _agent_fits(state: Numbers, scale: float) -> bool:
 
 def _gap_px(state: Numbers, scale: float) -> float:
     """Returns how far the agent's centre is from the block, px; 0 inside it."""
-    agent_x, agent_y, x, y, angle = state
-    cos, sin = math.cos(angle), math.sin(angle)
-    along, across = cos * (agent_x - x) + sin * (agent_y - y), cos * (agent_y - y) - sin * (agent_x - x)
-    gaps = []
-    for box in (BAR_PX, STEM_PX):
-        left, bottom, right, top = (scale * side for side in box)
-        beside, beyond = max(left - along, along - right, 0.0), max(bottom - across, across - top, 0.0)
-        gaps.append(math.hypot(beside, beyond))
-    return min(gaps)
+    return distance_to_block(*to_block_frame(state[2:], state[:2]), scale)
 
 
 def _checked_steps(found: object) -> tuple[int, ...]:

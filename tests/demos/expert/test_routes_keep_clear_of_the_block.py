@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from diffpolicy_demos.expert.pushes import PUSHES, to_block, to_world
-from diffpolicy_demos.expert.routes import CLEARANCE_PX, distance_to_block, is_inside_ring, routes, way_out
-from diffpolicy_envs.pusht.geometry import AGENT_RADIUS_PX, BLOCK_CORNERS
+from diffpolicy_demos.expert.pushes import PUSHES, to_world
+from diffpolicy_demos.expert.routes import CLEARANCE_PX, is_inside_ring, routes, way_out
+from diffpolicy_envs.pusht.geometry import AGENT_RADIUS_PX, BLOCK_CORNERS, distance_to_block, to_block_frame
 
 
 def along(corners: list[tuple[float, float]], spacing_px: float = 2.0) -> np.ndarray:
@@ -83,4 +83,4 @@ def test_frames_are_inverse_to_each_other() -> None:
     rng = np.random.default_rng(1)
     for _ in range(50):
         pose, point = tuple(rng.uniform(0, 500, 3).tolist()), tuple(rng.uniform(-100, 100, 2).tolist())
-        np.testing.assert_allclose(to_block(pose, to_world(pose, point)), point, atol=1e-9)  # type: ignore[arg-type]
+        np.testing.assert_allclose(to_block_frame(pose, to_world(pose, point)), point, atol=1e-9)  # type: ignore[arg-type]
