@@ -1,8 +1,9 @@
 """A policy on disk: a folder with `model.safetensors`, `config.json` and `card.md`. Nothing in it is ever unpickled.
 
 `config.json` carries a digest of the weights and of itself, so that an altered or mixed-up file is noticed before a robot
-moves. Opening one imports the task that `config.json` names, so open a stranger's checkpoint only after a look at that
-file. A folder is written under a temporary name and then renamed: a reader sees the old one or the new one.
+moves. Opening one imports the task that `config.json` names, and an image encoder's network if that is its owner's own, so
+open a stranger's checkpoint only after a look at that file. A folder is written under a temporary name and then renamed: a
+reader sees the old one or the new one.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "learn a policy from demonstrations",
     "eval": "roll a policy out in simulation and score it, with intervals",
     "visualize": "draw how action sequences are denoised: GIF, MP4, a strip for a paper",
+    "export": "write a policy as one file that plans with nothing but torch",
     "demos": "download, inspect and replay demonstrations",
     "bench": "measure it beside its peers on this machine: agreement and speed",
 }

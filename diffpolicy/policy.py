@@ -20,13 +20,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from diffpolicy.config import PolicyConfig
-from diffpolicy.diffusion import build_objective, noise_levels, sample
+from diffpolicy.diffusion import Generators, build_objective, noise_levels, sample, standard_normal
 from diffpolicy.errors import ConfigError, ObservationError
-from diffpolicy.models import VectorEncoder, build_backbone
+from diffpolicy.models import ObservationEncoder, build_backbone
 from diffpolicy.normalizer import Normalizer
 from diffpolicy.tasks import Observation, load_task
 
-Generators = torch.Generator | list[torch.Generator] | None
+_STEPS_AT_ONCE = 2048
 
 
 class Batch(TypedDict):
@@ -56,10 +56,16 @@ class DiffusionPolicy(nn.Module):
         self.objective = build_objective(config.objective)
         probe = self.task.features({key: torch.zeros(1, *shape) for key, shape in self.obs_shapes.items()})
         shapes = {key: tuple(value.shape[1:]) for key, value in probe.items()}
-        self.normalizer = Normalizer({**shapes, "action": (action_dim,)})
-        self.encoder = VectorEncoder(shapes, config.obs_horizon)
+        encoder = ObservationEncoder(shapes, config.obs_horizon, config.image_encoder)
+        # Pictures are bytes until they are in the encoder, and need no ranges.
+        self.normalizer = Normalizer({**{key: shapes[key] for key in encoder.numbers}, "action": (action_dim,)})
+        self.encoder = encoder
         self.backbone = build_backbone(
-            config.backbone, horizon=config.pred_horizon, action_dim=action_dim, cond_dim=self.encoder.cond_dim
+            config.backbone,
+            horizon=config.pred_horizon,
+            action_dim=action_dim,
+            cond_dim=encoder.cond_dim,
+            obs_horizon=config.obs_horizon,
         )
 
     @property
@@ -74,15 +80,23 @@ class DiffusionPolicy(nn.Module):
         return slice(first, first + reach + 1)
 
     def fit_normalizer(self, obs: Observation, action: Float[Tensor, "steps action"], *, mirror: bool) -> None:
-        """Take the ranges of features and actions from recorded steps, and from their mirror images if asked."""
-        views = [(obs, action)]
-        reflected = self.task.mirror(obs, action) if mirror else None
-        if reflected is not None:
-            views.append(reflected)
-        features = [self.task.features(o) for o, _ in views]
-        for key in features[0]:
-            self.normalizer.fit(key, torch.cat([f[key] for f in features]))
-        self.normalizer.fit("action", torch.cat([a for _, a in views]))
+        """Take the ranges of features and actions from recorded steps, and from their mirror images if asked.
+
+        Raises:
+            ObservationError: what should be pictures are none.
+        """
+        seen: dict[str, list[Tensor]] = {key: [] for key in self.normalizer.keys}
+        # A part at a time: the mirror images of all pictures at once would take as much memory again.
+        for start in range(0, len(action), _STEPS_AT_ONCE):
+            part = slice(start, start + _STEPS_AT_ONCE)
+            views = [({key: value[part] for key, value in obs.items()}, action[part])]
+            reflected = self.task.mirror(*views[0]) if mirror else None
+            for o, a in views if reflected is None else [*views, reflected]:
+                features = {**self._features(o), "action": a}
+                for key, values in seen.items():
+                    values.append(features[key])
+        for key, values in seen.items():
+            self.normalizer.fit(key, torch.cat(values))
 
     def loss(
         self, batch: Batch, *, generator: torch.Generator | None = None, observation_noise: float = 0.0
@@ -91,8 +105,8 @@ class DiffusionPolicy(nn.Module):
 
         Args:
             batch: observations and actions in the world's units, and the mask of actions to leave out.
-            generator: the source of times and noise.
-            observation_noise: standard deviation of the noise added to normalized features.
+            generator: the source of times, noise and, in training, of what is done to pictures.
+            observation_noise: standard deviation of the noise added to normalized features; pictures get none.
         """
         x0 = self.normalizer.normalize("action", batch["action"])
         t = self.objective.times(len(x0), generator, x0.device)
@@ -144,7 +158,7 @@ class DiffusionPolicy(nn.Module):
             raise ConfigError(f"n is {n}; at least one sequence is drawn")
         observation = self._checked(obs)
         rows = len(next(iter(observation.values())))
-        noise = _standard_normal((rows, n, self.config.pred_horizon, self.action_dim), generator, self.device)
+        noise = standard_normal((rows, n, self.config.pred_horizon, self.action_dim), generator, self.device)
         was_training = self.training
         self.eval()  # no dropout in a plan
         try:
@@ -167,13 +181,24 @@ class DiffusionPolicy(nn.Module):
         return noise_levels(self.objective, self.config.steps if steps is None else steps)
 
     def _encode(self, obs: Observation, generator: torch.Generator | None = None, noise: float = 0.0) -> Tensor:
-        features = {key: self.normalizer.normalize(key, v) for key, v in self.task.features(obs).items()}
-        if noise:
-            features = {
-                key: v + noise * torch.randn(v.shape, generator=generator, device=v.device)
-                for key, v in features.items()
-            }
-        return self.encoder(features)
+        features = self._features(obs)
+        for key in self.encoder.numbers:
+            value = self.normalizer.normalize(key, features[key])
+            if noise:
+                value = value + noise * torch.randn(value.shape, generator=generator, device=value.device)
+            features[key] = value
+        return self.encoder(features, generator)
+
+    def _features(self, obs: Observation) -> Observation:
+        """What the task shows of an observation, a dictionary of our own."""
+        features = dict(self.task.features(obs))
+        for key in self.encoder.pictures:
+            if features[key].dtype != torch.uint8:
+                raise ObservationError(
+                    f"observation {key!r} has the shape of a picture, but is {features[key].dtype}; with an image encoder "
+                    "it must be uint8, 0 to 255, as it was recorded"
+                )
+        return features
 
     def _checked(self, obs: Mapping[str, Tensor | np.ndarray]) -> Observation:
         checked: Observation = {}
@@ -185,16 +210,17 @@ class DiffusionPolicy(nn.Module):
                 )
             value = torch.as_tensor(obs[key])
             # Features are made in single precision, as in training; not every device has double.
-            value = (value if value.dtype == torch.uint8 else value.float()).to(self.device)
+            value = value if value.dtype == torch.uint8 else value.float()
             expected = (self.config.obs_horizon, *shape)
             if tuple(value.shape[1:]) != expected or not len(value):
                 wanted = ", ".join(map(str, ("batch", *expected)))
                 raise ObservationError(f"observation {key!r} has shape {tuple(value.shape)}; expected ({wanted})")
-            if not torch.isfinite(value).all():
+            # Before it is moved: asking the device would wait for all that it has yet to do.
+            if value.dtype != torch.uint8 and not torch.isfinite(value).all():
                 raise ObservationError(
                     f"observation {key!r} holds NaN or infinity; a sensor failed, so no plan is made"
                 )
-            checked[key] = value
+            checked[key] = value.to(self.device)
         if len({len(value) for value in checked.values()}) > 1:
             sizes = ", ".join(f"{key}: {len(value)}" for key, value in checked.items())
             raise ObservationError(f"observations differ in batch size ({sizes})")
@@ -203,13 +229,3 @@ class DiffusionPolicy(nn.Module):
     def extra_repr(self) -> str:
         size = sum(math.prod(p.shape) for p in self.parameters())
         return f"{size / 1e6:.2f}M parameters, x ({self.config.pred_horizon}, {self.action_dim})"
-
-
-def _standard_normal(shape: tuple[int, ...], generator: Generators, device: torch.device) -> Tensor:
-    if isinstance(generator, list):
-        if len(generator) != shape[0]:
-            raise ValueError(f"{len(generator)} generators for {shape[0]} observations; give one, or one per row")
-        return torch.stack([torch.randn(shape[1:], generator=g, device=g.device) for g in generator]).to(device)
-    if generator is None:
-        return torch.randn(shape, device=device)
-    return torch.randn(shape, generator=generator, device=generator.device).to(device)

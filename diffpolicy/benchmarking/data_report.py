@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from diffpolicy.benchmarking.data_speed import COPY, MEMORY, STORE, ZARR, Reading
+from diffpolicy.benchmarking.tables import ranged, short, table
 from diffpolicy.benchmarking.timing import Spread
 
 
@@ -23,37 +23,21 @@ def print_reading(reading: Reading, console: Console) -> None:
     """Prints how many windows and bytes a second came from where, and how they compare."""
     console.print(
         f"\n[bold]{escape(reading.store)}: {escape(', '.join(reading.keys))}[/bold]  {reading.windows:,} windows of "
-        f"{_short(reading.window_bytes)}B, {reading.episodes} episodes in memory"
+        f"{short(reading.window_bytes)}B, {reading.episodes} episodes in memory"
     )
-    table = Table("", "windows/s", "bytes/s", f"its time / {MEMORY}'s", box=None, header_style="bold", pad_edge=False)
+    rows = table("", "windows/s", "bytes/s", f"its time / {MEMORY}'s")
     for name, time in reading.comparison.times_us.items():
         ratio = reading.comparison.ratios.get(f"{name} / {MEMORY}")
         rate = "" if name == COPY else _rate(time)
-        table.add_row(name, rate, f"{_short(reading.bytes_per_s(name))}B", "" if ratio is None else _spread(ratio))
-    console.print(table)
+        rows.add_row(name, rate, f"{short(reading.bytes_per_s(name))}B", "" if ratio is None else ranged(ratio))
+    console.print(rows)
     through_store = reading.comparison.ratios[f"{STORE} / {ZARR}"]
-    console.print(f"{STORE} takes {_spread(through_store)} times as long as {ZARR}")
+    console.print(f"{STORE} takes {ranged(through_store)} times as long as {ZARR}")
     for name, why in reading.left_out.items():
         console.print(f"{name}: left out, {escape(why)}")
 
 
 def _rate(time_us: Spread) -> str:
     """Windows a second; the longest times are the lowest rates."""
-    median, low, high = (_short(1e6 / time).rstrip() for time in (time_us.median, time_us.high, time_us.low))
+    median, low, high = (short(1e6 / time).rstrip() for time in (time_us.median, time_us.high, time_us.low))
     return f"{median} ({low}-{high})"
-
-
-def _spread(spread: Spread) -> str:
-    return f"{_three_digits(spread.median)} ({_three_digits(spread.low)}-{_three_digits(spread.high)})"
-
-
-def _short(count: int | float) -> str:
-    """Three digits and a prefix, with the space that separates a unit."""
-    for size, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{_three_digits(count / size)} {prefix}"
-    return f"{_three_digits(float(count))} "
-
-
-def _three_digits(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

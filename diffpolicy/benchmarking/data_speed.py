@@ -159,7 +159,7 @@ def _loaders(recording: Recording) -> tuple[dict[str, Contestant], dict[str, str
 
 
 def _loader(recording: Recording, workers: int) -> Contestant:
-    dataset = WindowDataset(recording)
+    dataset = WindowDataset(recording.windows)
     sampler = RandomSampler(dataset, replacement=True, num_samples=_BATCHES * BATCH)
     loader = DataLoader(dataset, BATCH, sampler=sampler, num_workers=workers, persistent_workers=workers > 0)
 

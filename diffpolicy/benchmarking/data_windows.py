@@ -143,27 +143,24 @@ class WindowDataset(Dataset[dict[str, Tensor]]):
     """The same windows for a PyTorch `DataLoader`: one window an item, slices of tensors in memory.
 
     Args:
-        recording: The windows.
+        windows: Over numbers in memory.
     """
 
-    def __init__(self, recording: Recording) -> None:
-        windows = recording.windows
+    def __init__(self, windows: Windows) -> None:
         # Lists of plain numbers: asking a tensor for one of its numbers takes longer than the slice.
         self._steps: Sequence[int] = windows.steps.tolist()
         self._first: Sequence[int] = windows.first.tolist()
         self._last: Sequence[int] = windows.last.tolist()
         self._arrays: Mapping[str, Tensor] = {**windows.obs, "action": windows.action}
+        self._horizons = dict.fromkeys(windows.obs, windows.obs_horizon) | {"action": windows.pred_horizon}
+        self._before = windows.obs_horizon - 1
 
     def __len__(self) -> int:
         return len(self._steps)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        start = self._steps[index] - OBS_HORIZON + 1
-        low, high = self._first[index], self._last[index]
-        return {
-            key: _clamped(array, start, PRED_HORIZON if key == "action" else OBS_HORIZON, low, high)
-            for key, array in self._arrays.items()
-        }
+        start, low, high = self._steps[index] - self._before, self._first[index], self._last[index]
+        return {key: _clamped(array, start, self._horizons[key], low, high) for key, array in self._arrays.items()}
 
 
 def _clamped(array: Tensor, start: int, horizon: int, low: int, high: int) -> Tensor:

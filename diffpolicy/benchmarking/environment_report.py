@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 
 from diffpolicy.benchmarking.environment import EXPECTED_SHARE, SAME, Starts, Trajectories
 from diffpolicy.benchmarking.environment_speed import OURS, PEER
-from diffpolicy.benchmarking.timing import Comparison, Spread
+from diffpolicy.benchmarking.tables import ranged, table
+from diffpolicy.benchmarking.timing import Comparison
 
 _LISTED = 10
 
@@ -17,11 +17,11 @@ _LISTED = 10
 def print_starts(found: Sequence[Starts], console: Console) -> None:
     """Prints how far starts differ, one line a protocol."""
     console.print("[bold]Starts[/bold]  reset(seed) of both, largest difference of any number, px or rad")
-    table = _table("protocol", "seeds", "largest", "at seed", "")
+    rows = table("protocol", "seeds", "largest", "at seed", "")
     for starts in found:
         verdict = _verdict(starts.agrees, f"at most {SAME:g}")
-        table.add_row(starts.protocol, str(starts.count), f"{starts.largest:.3g}", str(starts.worst_seed), verdict)
-    console.print(table)
+        rows.add_row(starts.protocol, str(starts.count), f"{starts.largest:.3g}", str(starts.worst_seed), verdict)
+    console.print(rows)
 
 
 def print_trajectories(found: Trajectories, console: Console) -> None:
@@ -39,10 +39,10 @@ def print_trajectories(found: Trajectories, console: Console) -> None:
         return
     pressed = sum(parting.agent_touched + parting.walls_touched > 1 for parting in found.partings)
     console.print(f"{len(found.partings)} part, {pressed} of them where the block touches two things or more at once:")
-    table = _table("seed", "step", "apart by", "at most", "start overlaps", "block touches")
+    rows = table("seed", "step", "apart by", "at most", "start overlaps", "block touches")
     for parting in found.partings[:_LISTED]:
         walls = {0: [], 1: ["a wall"]}.get(parting.walls_touched, [f"{parting.walls_touched} walls"])
-        table.add_row(
+        rows.add_row(
             str(parting.seed),
             str(parting.step),
             f"{parting.difference:.2g}",
@@ -50,7 +50,7 @@ def print_trajectories(found: Trajectories, console: Console) -> None:
             f"{parting.start_overlap_px:.3g} px",
             ", ".join(["agent"] * parting.agent_touched + walls) or "nothing",
         )
-    console.print(table)
+    console.print(rows)
     if len(found.partings) > _LISTED:
         console.print(f"and {len(found.partings) - _LISTED} more")
 
@@ -60,33 +60,21 @@ def print_speed(found: Sequence[Comparison], console: Console) -> None:
     console.print("[bold]Speed[/bold]  microseconds, as gymnasium.make gives it; median (10%-90% of the rounds)")
     both = [comparison for comparison in found if OURS in comparison.times_us]
     with_peer = any(PEER in comparison.times_us for comparison in both)
-    table = _table("", OURS, *([PEER, "times as fast"] if with_peer else []))
+    rows = table("", OURS, *([PEER, "times as fast"] if with_peer else []))
     for comparison in both:
-        cells = [_spread(comparison.times_us[name]) for name in (OURS, PEER) if name in comparison.times_us]
-        table.add_row(comparison.what, *cells, *(_spread(ratio) for ratio in comparison.ratios.values()))
-    console.print(table)
+        cells = [ranged(comparison.times_us[name]) for name in (OURS, PEER) if name in comparison.times_us]
+        rows.add_row(comparison.what, *cells, *(ranged(ratio) for ratio in comparison.ratios.values()))
+    console.print(rows)
     for comparison in found:
         if comparison in both:
             continue
         console.print(f"[bold]{comparison.what}[/bold]")
-        table = _table("", "microseconds", "per second")
+        rows = table("", "microseconds", "per second")
         for name, time in comparison.times_us.items():
-            table.add_row(name, _spread(time), f"{1e6 / time.median:,.0f}")
+            rows.add_row(name, ranged(time), f"{1e6 / time.median:,.0f}")
         for name, ratio in comparison.ratios.items():
-            table.add_row(name, _spread(ratio), "")
-        console.print(table)
-
-
-def _table(*columns: str) -> Table:
-    return Table(*columns, box=None, header_style="bold", pad_edge=False)
-
-
-def _spread(spread: Spread) -> str:
-    return f"{_three_digits(spread.median)} ({_three_digits(spread.low)}-{_three_digits(spread.high)})"
-
-
-def _three_digits(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+            rows.add_row(name, ranged(ratio), "")
+        console.print(rows)
 
 
 def _verdict(agrees: bool, expected: str) -> str:

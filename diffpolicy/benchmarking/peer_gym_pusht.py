@@ -1,7 +1,8 @@
 """gym-pusht's side of the comparison: run by the Python that has it, asked and answering in lines of JSON.
 
 It needs pymunk below 7 and so cannot share our process. This file therefore imports nothing of ours; the two loops that
-are timed, `time_steps` and `time_resets`, are used on our side as well, so that both sides run the same code.
+are timed, `time_steps` and `time_resets`, are used on our side as well, so that both sides run the same code. Lanes are
+many worlds at once, for an evaluation that is driven from our side.
 Floats survive JSON exactly: Python writes each with the digits that lead back to it.
 """
 
@@ -20,6 +21,7 @@ import numpy as np
 ENV_ID = "gym_pusht:gym_pusht/PushT-v0"
 
 _made: dict[tuple[str, bool], Any] = {}
+_lanes: list[Any] = []
 
 
 def time_steps(env: Any, seed: int, actions: np.ndarray) -> float:
@@ -96,12 +98,45 @@ def _resets(obs_type: str, unwrapped: bool, seeds: list[int]) -> dict[str, Any]:
     return {"seconds": time_resets(_environment(obs_type, unwrapped), seeds)}
 
 
+def _open_lanes(lanes: int) -> dict[str, Any]:
+    """Makes many worlds at once, as gymnasium offers it: each in a process of its own."""
+    _close_lanes()
+    _lanes.append(gymnasium.make_vec(ENV_ID, num_envs=lanes, vectorization_mode="async"))
+    return {}
+
+
+def _begin(seeds: list[int]) -> dict[str, Any]:
+    return {"states": _lanes[0].reset(seed=seeds)[0].tolist()}
+
+
+def _follow(actions: list[list[list[float]]], keep: int) -> dict[str, Any]:
+    """Follows actions (lanes, steps, 2); returns the last `keep` states and what each step brought.
+
+    A lane whose episode is over begins another with the next step, as gymnasium has it; who asks must look away.
+    """
+    stepped = [_lanes[0].step(targets) for targets in np.swapaxes(np.array(actions), 0, 1)]
+    states, rewards, successes, cuts, _ = zip(*stepped, strict=True)
+    ended = np.array(successes) | np.array(cuts)
+    told = {"states": states[-keep:], "rewards": rewards, "succeeded": successes, "ended": ended}
+    return {name: np.swapaxes(np.array(values, dtype=np.float64), 0, 1).tolist() for name, values in told.items()}
+
+
+def _close_lanes() -> dict[str, Any]:
+    while _lanes:
+        _lanes.pop().close()
+    return {}
+
+
 _ANSWERS: dict[str, Callable[..., dict[str, Any]]] = {
     "versions": _versions,
     "starts": _starts,
     "trajectory": _trajectory,
     "steps": _steps,
     "resets": _resets,
+    "open_lanes": _open_lanes,
+    "begin": _begin,
+    "follow": _follow,
+    "close_lanes": _close_lanes,
 }
 
 

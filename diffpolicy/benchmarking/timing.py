@@ -71,6 +71,7 @@ def compare(
     ratios: Sequence[tuple[str, str]],
     *,
     rounds: int,
+    equal_turns: bool = True,
     on_round: Callable[[], None] = lambda: None,
 ) -> Comparison:
     """Lets contestants take turns: two untimed rounds, then `rounds` timed ones.
@@ -85,6 +86,8 @@ def compare(
             The function does its own timing, for it may run in another process.
         ratios: Pairs (a, b) of names, for a's time divided by b's.
         rounds: Timed rounds, at least 1.
+        equal_turns: Whether turns last equally long. If not, each contestant plays once a round and none is untimed: for
+            work of minutes, which no interruption spares and which cannot be done twice more to warm up.
         on_round: Called after each of the timed rounds.
 
     Returns:
@@ -98,7 +101,7 @@ def compare(
     for name in (name for pair in ratios for name in pair):
         if name not in contestants:
             raise ValueError(f"ratios: no contestant {name!r}; there are {', '.join(contestants)}")
-    repeats = _repeats(contestants)
+    repeats = _repeats(contestants) if equal_turns else dict.fromkeys(contestants, 1)
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for index in range(rounds):
         for name in list(contestants) if index % 2 == 0 else reversed(list(contestants)):

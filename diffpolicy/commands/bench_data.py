@@ -18,13 +18,8 @@ import tyro
 from diffpolicy_demos import Store, open_store
 from diffpolicy_demos.location import HUMAN_SET, bundled_stores, data_folder
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from diffpolicy.benchmarking.machine import describe_machine, describe_versions
-from diffpolicy.benchmarking.result import prepare_result, write_result
-from diffpolicy.errors import ConfigError
-
-_Flag = Annotated[tyro.conf.UseCounterAction[int], tyro.conf.arg(help_behavior_hint="(default: off)")]
+from diffpolicy.commands.bench_run import Flag, Out, measuring, progress_bar
 
 
 @dataclass(frozen=True)
@@ -51,9 +46,9 @@ class DataArguments:
     ] = None
     rounds: int = 30
     """Rounds in which all take turns, for every time that is measured."""
-    quick: _Flag = 0
+    quick: Flag = 0
     """Seconds instead of minutes: to see that it runs, not to be quoted."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
+    out: Out = None
     """Write everything to this JSON file too: machine, versions, medians and spreads."""
 
 
@@ -77,24 +72,21 @@ def data(arguments: DataArguments) -> None:
 
     from diffpolicy.benchmarking import data_report
 
-    if arguments.rounds < 1:
-        raise ConfigError(f"--rounds is {arguments.rounds}; expected at least 1")
-    if arguments.out is not None:
-        prepare_result(arguments.out)
+    quick = bool(arguments.quick)
     sizes = _Sizes(1 << 30, 24, 125, arguments.rounds)
-    if arguments.quick:
+    if quick:
         sizes = _Sizes(1 << 24, 4, 50, min(arguments.rounds, 3))
-    console = Console(highlight=False, soft_wrap=True)
-    result: dict[str, Any] = {"benchmark": "data", "machine": describe_machine()}
-    result["versions"] = describe_versions("diffpolicy", "zarr", "torch", "numpy")
-    result["torch_threads"] = torch.get_num_threads()
-    with _stores(arguments.store, sizes, console) as stores:
+    with (
+        measuring("data", "zarr", "torch", "numpy", rounds=arguments.rounds, quick=quick, out=arguments.out) as (
+            result,
+            console,
+        ),
+        _stores(arguments.store, sizes, console) as stores,
+    ):
+        result["torch_threads"] = torch.get_num_threads()
         data_report.print_legend(console)
         found = (_measure(name, store, sizes, console) for name, store in stores.items())
         result["readings"] = list(chain.from_iterable(found))
-    if arguments.out is not None:
-        write_result(result, arguments.out)
-        console.print(f"written: {arguments.out}", markup=False)
 
 
 @contextlib.contextmanager
@@ -117,10 +109,9 @@ def _stores(asked: str | None, sizes: _Sizes, console: Console) -> Iterator[dict
 def _measure(name: str, store: Store, sizes: _Sizes, console: Console) -> Iterator[dict[str, Any]]:
     from diffpolicy.benchmarking import data_report, data_speed, data_windows
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     for keys in data_windows.observations(store):
         described = f"{name}: {', '.join(keys)}"
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        with progress_bar() as progress:
             reading = progress.add_task(f"reading {described}", total=store.n_steps)
             advance = partial(progress.advance, reading)
             recording = data_windows.load_recording(name, store, keys, sizes.most_bytes, advance)

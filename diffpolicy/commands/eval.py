@@ -54,7 +54,7 @@ class EvalArguments:
     max_steps: int | None = None
     """Length of an episode; the environment's own unless given."""
     workers: int = usable_cores()
-    """Processes, at most one a core; the result does not depend on it."""
+    """Processes, this one included, at most one a core; the result does not depend on it."""
     device: str = "cpu"
     """Where the network runs: auto, cpu, cuda or mps."""
     film: tuple[int, ...] = ()

@@ -79,7 +79,8 @@ def start(
     from diffpolicy.device import chosen_device
     from diffpolicy.evaluation.evaluate import settings_of
     from diffpolicy.evaluation.metrics import summarize
-    from diffpolicy.evaluation.rollout import check_world, rollout
+    from diffpolicy.evaluation.rollout import rollout
+    from diffpolicy.evaluation.world import check_world
     from diffpolicy.policy import DiffusionPolicy
     from diffpolicy.training.loop import train
     from diffpolicy.training.windows import load_windows

@@ -109,7 +109,7 @@ def _sampled(
     import torch
 
     from diffpolicy.evaluation.controller import Controller
-    from diffpolicy.evaluation.rollout import check_world, make_env, start_episode
+    from diffpolicy.evaluation.world import check_world, make_env, start_episode
 
     check_world(settings, policy.obs_shapes, policy.action_dim, arguments.seed)
     env = make_env(settings, render=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from diffusers import DDPMScheduler
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,6 +17,10 @@ class DDPM:
     """
 
     def __init__(self, config: DDPMConfig) -> None:
+        from diffusers import (
+            DDPMScheduler,
+        )  # here: importing it takes a second, which other objectives need not wait for
+
         self.config = config
         # The linear schedules were published for 1,000 levels; of fewer, each adds more, so that the last is noise still.
         first, last = (min(beta * 1000 / config.train_timesteps, 0.999) for beta in (1e-4, 0.02))
@@ -51,12 +54,24 @@ class DDPM:
             return (x - sigma * output) / signal
         return output if self.config.prediction == "sample" else signal * x - sigma * output
 
+    def implied(self, t: float, dtype: torch.dtype = torch.float32) -> tuple[float, float, float]:
+        """`denoised` as weights, for one time and an x of this type: x_0 = (first x + second output) / third."""
+        signal, sigma = self.rates(t, dtype)
+        if self.config.prediction == "epsilon":
+            return 1.0, -sigma, signal
+        return (0.0, 1.0, 1.0) if self.config.prediction == "sample" else (signal, -sigma, 1.0)
+
     def output_of(self, x: Tensor, t: Tensor, x0: Tensor) -> Tensor:
         """The output that implies x_0: the inverse of `denoised`."""
         signal, sigma = self._rates(t, x)
         if self.config.prediction == "epsilon":
             return (x - signal * x0) / sigma
         return x0 if self.config.prediction == "sample" else (signal * x - x0) / sigma
+
+    def rates(self, t: float, dtype: torch.dtype = torch.float32) -> tuple[float, float]:
+        """How much of the data and how much noise there is at one time, as computed in this type."""
+        signal, sigma = self._rates(torch.tensor([t]), torch.empty(1, dtype=dtype))
+        return float(signal), float(sigma)
 
     def _rates(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         level = (t * self.levels).round().long() - 1

@@ -37,6 +37,10 @@ class Flow:
         """The x_0 that an output implies."""
         return x - _as(t, x) * output
 
+    def implied(self, t: float, dtype: torch.dtype = torch.float32) -> tuple[float, float, float]:
+        """`denoised` as weights, for one time: x_0 = (first x + second output) / third; the same for every type."""
+        return 1.0, -t, 1.0
+
     def output_of(self, x: Tensor, t: Tensor, x0: Tensor) -> Tensor:
         """The output that implies x_0: the inverse of `denoised`."""
         return (x - x0) / _as(t, x)

@@ -1,24 +1,56 @@
-"""From noise to data, by diffusers' schedulers, for any number of network evaluations.
+"""From noise to data in any number of network evaluations.
 
-A sampler takes any `model(x, t, cond)`. It asks the schedulers for exactly the levels it wants, because their defaults go
-wrong in few steps: flow matching at 2 steps would spend one of them at the very end, and DDIM would start from a level
-that is not noise.
+Every sampler here is a table: a step takes weighted sums of the state, the network's output, the data it implies, and fresh
+noise. The weights follow from the objective's schedule alone and are computed once. The levels are exactly the ones asked
+for; diffusers' own spacing goes wrong in few steps (flow matching at 2 would spend one of them at the very end, and DDIM
+would start from a level that is not noise), while its arithmetic is ours (a test compares the two).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol, runtime_checkable
 
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from jaxtyping import Float
 from torch import Tensor
 
 from diffpolicy.diffusion.ddpm import DDPM
 from diffpolicy.diffusion.flow import Flow
+from diffpolicy.diffusion.noise import Generators, standard_normal
 from diffpolicy.errors import ConfigError
 
 Model = Callable[[Tensor, Tensor, Tensor], Tensor]
+Weights = tuple[float, float, float]
+
+
+@runtime_checkable
+class Conditioned(Protocol):
+    """A model(x, t, cond) that is denoise(x, condition(t, cond)): what does not depend on x can be computed ahead."""
+
+    def condition(self, t: Tensor, cond: Tensor) -> Tensor: ...
+
+    def denoise(self, x: Tensor, context: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """One network evaluation at time t, and the way from there to the next state.
+
+    x_0 = (data_x x + data_output output) / data_over, held within the limit; then
+    x = next_x x + next_data x_0 + next_output output + next_noise noise.
+    """
+
+    t: float
+    implied: Weights
+    """data_x, data_output and data_over."""
+    next_x: float
+    next_data: float
+    next_output: float = 0.0
+    next_noise: float = 0.0
 
 
 @torch.no_grad()
@@ -30,13 +62,14 @@ def sample(
     *,
     sampler: str,
     steps: int,
-    generator: torch.Generator | list[torch.Generator] | None = None,
+    generator: Generators = None,
     limit: float | None = 1.0,
 ) -> tuple[Float[Tensor, "batch n horizon action"], Float[Tensor, "frames batch n horizon action"]]:
     """Solve the reverse process from `noise` for `n` sequences per observation.
 
     Args:
-        model: the network; called `steps` times on all batch * n sequences.
+        model: the network; called `steps` times on all batch * n sequences. Of one that is `Conditioned`, what does not
+            depend on x is computed for all steps at once, and once per observation.
         objective: what the network was trained to say.
         cond: one encoded observation per row.
         noise: standard normal starting points.
@@ -52,22 +85,28 @@ def sample(
     Raises:
         ConfigError: the number of steps is not possible, or the sampler does not solve this objective.
     """
-    rows, n = noise.shape[:2]
-    cond = cond.repeat_interleave(n, dim=0)
-
-    def predict(x: Tensor, t: float) -> Tensor:
-        flat = x.flatten(0, 1)
-        times = torch.full((rows * n,), t, device=x.device, dtype=x.dtype)
-        return model(flat, times, cond).to(x.dtype).view_as(x)
-
-    if steps < 1:
-        raise ConfigError(f"steps is {steps}; a sample takes at least one network evaluation")
-    if isinstance(objective, Flow) and sampler == "euler":
-        path = _euler(predict, objective, noise, steps, limit)
-    elif isinstance(objective, DDPM) and sampler in ("ddpm", "ddim"):
-        path = _levels(predict, objective, noise, steps, limit, sampler, generator)
-    else:
-        raise ConfigError(f"sampler {sampler!r} cannot solve {type(objective).__name__}; flow: euler; ddpm: ddpm, ddim")
+    table = sampler_steps(objective, sampler, steps, noise.dtype)
+    predict = _conditioned(model, [step.t for step in table], cond, noise)
+    path = [noise]
+    for index, step in enumerate(table):
+        x = path[-1]
+        output = predict(x, index)
+        data_x, data_output, data_over = step.implied
+        # Two roundings, then the division: near pure noise it magnifies what the difference of the two has lost.
+        data = (output * data_output).add_(x if data_x == 1 else x * data_x)
+        if data_over != 1:
+            data.div_(data_over)
+        if limit is not None:
+            data.clamp_(-limit, limit)
+        following = data * step.next_data
+        if step.next_x:
+            following.add_(x, alpha=step.next_x)
+        if step.next_output:
+            following.add_(output, alpha=step.next_output)
+        if step.next_noise:
+            fresh = standard_normal(tuple(x.shape), generator, x.device, x.dtype)
+            following.add_(fresh, alpha=step.next_noise)
+        path.append(following)
     return path[-1], torch.stack(path)
 
 
@@ -79,57 +118,69 @@ def noise_levels(objective: DDPM | Flow, steps: int) -> Float[Tensor, " frames"]
     return torch.cat([remaining.flip(0), torch.zeros(1)])
 
 
+@lru_cache(maxsize=64)
+def sampler_steps(
+    objective: DDPM | Flow, sampler: str, steps: int, dtype: torch.dtype = torch.float32
+) -> tuple[Step, ...]:
+    """The table of a sampler, the noisiest step first, with the schedule's rates as they are in this type.
+
+    Raises:
+        ConfigError: the number of steps is not possible, or the sampler does not solve this objective.
+    """
+    if steps < 1:
+        raise ConfigError(f"steps is {steps}; a sample takes at least one network evaluation")
+    if isinstance(objective, Flow) and sampler == "euler":
+        return tuple(_euler(objective, dtype, k / steps, (k - 1) / steps) for k in range(steps, 0, -1))
+    if isinstance(objective, DDPM) and sampler in ("ddpm", "ddim"):
+        if steps > objective.levels:
+            raise ConfigError(
+                f"steps is {steps}, but the policy was trained on {objective.levels} noise levels; ask for fewer"
+            )
+        step = {"ddpm": _ancestral, "ddim": _ddim}[sampler]
+        # Respacing (Nichol and Dhariwal 2021, section 4): as if there were only the levels we want.
+        levels = _spaced_levels(objective.levels, steps).tolist()
+        kept = objective.alphas_cumprod.double()[levels].tolist()
+        times = [(level + 1) / objective.levels for level in levels]
+        following = [1.0, *kept[:-1]]
+        table = [step(objective, dtype, t, a, b) for t, a, b in zip(times, kept, following, strict=True)]
+        return tuple(reversed(table))
+    raise ConfigError(f"sampler {sampler!r} cannot solve {type(objective).__name__}; flow: euler; ddpm: ddpm, ddim")
+
+
+def _euler(flow: Flow, dtype: torch.dtype, t: float, until: float) -> Step:
+    """Along the line through the state and the data it implies, whose slope is the velocity."""
+    return Step(t, flow.implied(t, dtype), next_x=until / t, next_data=1 - until / t)
+
+
+def _ddim(ddpm: DDPM, dtype: torch.dtype, t: float, kept: float, kept_next: float) -> Step:
+    """Song et al. 2021, eq. 12 without noise. The noise is the one that the output names, whatever the limit does to x_0."""
+    signal, sigma = ddpm.rates(t, dtype)
+    x, output, over = ddpm.implied(t, dtype)
+    to_noise = math.sqrt(1 - kept_next) / sigma
+    next_x, next_output = to_noise * (1 - signal * x / over), -to_noise * signal * output / over
+    return Step(t, (x, output, over), next_x, math.sqrt(kept_next), next_output)
+
+
+def _ancestral(ddpm: DDPM, dtype: torch.dtype, t: float, kept: float, kept_next: float) -> Step:
+    """Ho et al. 2020, eq. 6 and 7: a draw from the posterior of the next state given this one and the data."""
+    alpha = kept / kept_next
+    data = math.sqrt(kept_next) * (1 - alpha) / (1 - kept)
+    x = math.sqrt(alpha) * (1 - kept_next) / (1 - kept)
+    variance = (1 - kept_next) / (1 - kept) * (1 - alpha)
+    return Step(t, ddpm.implied(t, dtype), x, data, next_noise=math.sqrt(variance))
+
+
 def _spaced_levels(levels: int, steps: int) -> Tensor:
     """Evenly spaced noise levels that begin at pure noise, whatever the number of steps ("trailing" spacing)."""
     return torch.linspace(levels / steps, levels, steps).round().long() - 1
 
 
-def _euler(
-    predict: Callable[[Tensor, float], Tensor], flow: Flow, noise: Tensor, steps: int, limit: float | None
-) -> list[Tensor]:
-    scheduler = FlowMatchEulerDiscreteScheduler()
-    # Equal steps from 1; the scheduler's own spacing would end with a step of a thousandth.
-    sigmas = torch.linspace(1, 1 / steps, steps)
-    scheduler.set_timesteps(sigmas=sigmas.tolist(), device=noise.device)
-    path = [noise]
-    for time, sigma in zip(scheduler.timesteps, sigmas.tolist(), strict=True):
-        x = path[-1]
-        output = predict(x, sigma)
-        if limit is not None:
-            t = torch.full((len(x),), sigma, device=x.device)
-            output = flow.output_of(x, t, flow.denoised(x, t, output).clamp(-limit, limit))
-        path.append(scheduler.step(output, time, x).prev_sample)
-    if limit is not None:  # the last step lands on the clamped estimate up to rounding
-        path[-1] = path[-1].clamp(-limit, limit)
-    return path
-
-
-def _levels(
-    predict: Callable[[Tensor, float], Tensor],
-    ddpm: DDPM,
-    noise: Tensor,
-    steps: int,
-    limit: float | None,
-    sampler: str,
-    generator: torch.Generator | list[torch.Generator] | None,
-) -> list[Tensor]:
-    if steps > ddpm.levels:
-        raise ConfigError(f"steps is {steps}, but the policy was trained on {ddpm.levels} noise levels; ask for fewer")
-    # The scheduler is made for just the levels we want (respacing, Nichol and Dhariwal 2021, section 4), since diffusers'
-    # own arithmetic skips or repeats levels where steps does not divide their number.
-    levels = _spaced_levels(ddpm.levels, steps)
-    kind = {"ddpm": DDPMScheduler, "ddim": DDIMScheduler}[sampler]
-    scheduler = kind(
-        num_train_timesteps=steps,
-        prediction_type={"v": "v_prediction"}.get(ddpm.config.prediction, ddpm.config.prediction),
-        clip_sample=limit is not None,
-        clip_sample_range=limit or 1.0,
-    )
-    scheduler.alphas_cumprod = ddpm.alphas_cumprod[levels].to(noise.dtype)
-    scheduler.set_timesteps(steps)
-    path = [noise]
-    for index in reversed(range(steps)):
-        x = path[-1]
-        output = predict(x, (int(levels[index]) + 1) / ddpm.levels)
-        path.append(scheduler.step(output, index, x, generator=generator).prev_sample)
-    return path
+def _conditioned(model: Model, times: list[float], cond: Tensor, noise: Tensor) -> Callable[[Tensor, int], Tensor]:
+    """The network at the k-th of the times, for x of the shape of `noise`."""
+    t = torch.tensor(times, dtype=noise.dtype, device=noise.device)
+    rows, n = noise.shape[:2]
+    if isinstance(model, Conditioned):
+        contexts = model.condition(t[:, None], cond)[:, :, None]  # (steps, batch, 1, context)
+        return lambda x, k: model.denoise(x, contexts[k]).to(x.dtype)
+    repeated = cond.repeat_interleave(n, dim=0)
+    return lambda x, k: model(x.flatten(0, 1), t[k].expand(rows * n), repeated).to(x.dtype).view_as(x)

@@ -61,6 +61,11 @@ class Controller:
                 f"a plan holds {room} actions from the present on; 1 + (action_horizon + delay - 1) * speed must "
                 "stay within that, with action_horizon at least 1 and delay at least 0"
             )
+        # Where along a plan the actions lie that decide the following steps: between the one before and the one after.
+        place = config.obs_horizon - 1 + np.arange(delay + self.action_horizon) * self.speed
+        self._before = np.floor(place).astype(int)
+        self._after = np.minimum(self._before + 1, config.pred_horizon - 1)
+        self._between = (place - self._before)[:, None]
         self.reset()
 
     def reset(self, seed: int | None = None) -> None:
@@ -101,11 +106,9 @@ class Controller:
     def accept(self, plan: Float[np.ndarray, "horizon action"]) -> None:
         """Take up a plan made from the present observation, from where the actions still queued end."""
         # Nothing is queued only at the start of an episode, or without a delay.
-        ahead = np.arange(len(self._queue), self.delay + self.action_horizon)
-        place = self.policy.config.obs_horizon - 1 + ahead * self.speed
-        before = np.floor(place).astype(int)
-        after = np.minimum(before + 1, len(plan) - 1)
-        self._queue.extend(plan[before] + (plan[after] - plan[before]) * (place - before)[:, None])
+        new = slice(len(self._queue), None)
+        before, after = plan[self._before[new]], plan[self._after[new]]
+        self._queue.extend(before + (after - before) * self._between[new])
 
     def act(self) -> Float[np.ndarray, " action"]:
         """The next action of the plan."""
@@ -130,18 +133,22 @@ def name_observation(
                 f"the observation is a bare array, but this policy observes {', '.join(obs_shapes)}; give a dict"
             )
         obs = dict.fromkeys(obs_shapes, obs)
-    # Copies: an environment may reuse its arrays, and then the history would hold the present twice.
-    named = {key: np.array(obs[key]) for key in obs_shapes if key in obs}
-    if "agent_pos" in obs_shapes and "agent_pos" not in named and "state" in obs:
-        named["agent_pos"] = np.array(obs["state"])[:2]
+    named = {}
     for key, shape in obs_shapes.items():
-        if key not in named:
+        # Copies: an environment may reuse its arrays, and then the history would hold the present twice.
+        if key in obs:
+            value = np.array(obs[key])
+        elif key == "agent_pos" and "state" in obs:
+            value = np.array(obs["state"])[:2]
+        else:
             raise ObservationError(
                 f"observation lacks {key!r}: this policy observes {', '.join(obs_shapes)}; found "
                 f"{', '.join(map(str, obs)) or 'nothing'}"
             )
-        if named[key].shape != shape:
-            raise ObservationError(f"observation {key!r} has shape {named[key].shape}; expected {shape}")
-        if named[key].dtype.kind not in "biuf" or not np.isfinite(named[key]).all():
+        if value.shape != shape:
+            raise ObservationError(f"observation {key!r} has shape {value.shape}; expected {shape}")
+        kind = value.dtype.kind  # whole numbers, such as a picture's, are always finite
+        if kind not in "biu" and not (kind == "f" and np.isfinite(value).all()):
             raise ObservationError(f"observation {key!r} holds what is no finite number; a sensor failed, so no action")
+        named[key] = value
     return named

@@ -1,15 +1,16 @@
-"""The rollout: many worlds in lanes, all plans made in one batch.
+"""The rollout: many worlds in lanes, their plans made in batches that are always full.
 
-Every block has the same number of lanes, filled up where fewer episodes remain. A matrix product's rounding depends on its
-shape, so with one shape an episode's result depends neither on how many episodes were asked for nor on its neighbours.
+Worlds know nothing of each other, so lanes need not be at the same control step: each follows its plan until it needs the
+next, and one whose episode has ended starts the next seed's. All batches have the same number of rows, because a product's
+rounding depends on its shape; so an episode's result depends neither on how many were asked for nor on its neighbours. The
+row it got must not matter either: rows that are left over repeat the first, and show whether that holds on this machine.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,47 +18,26 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from diffpolicy.errors import ConfigError, ObservationError
-from diffpolicy.evaluation.controller import Controller, name_observation
+from diffpolicy.evaluation.controller import Controller
 from diffpolicy.evaluation.metrics import EpisodeRecord
+from diffpolicy.evaluation.world import RolloutSettings, check_fit, make_env, start_episode
 from diffpolicy.policy import DiffusionPolicy
-from diffpolicy.visualization.rollout import rollout_frames
-from diffpolicy.visualization.video import write_video
 
-LANES = 50
+LANES = 63
+"""With the row that is always left over a multiple of 32: vectorized loops round what remains beyond one otherwise."""
 
 
 @dataclass(frozen=True)
-class RolloutSettings:
-    """What a rollout is: the world and how the policy acts in it. None takes the policy's or the world's own value."""
+class Round:
+    """What came of one batch of plans.
 
-    env: str
-    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    protocol: str | None = None
-    steps: int | None = None
-    sampler: str | None = None
-    action_horizon: int | None = None
-    speed: float | None = None
-    delay: int = 0
-    max_steps: int | None = None
+    Attributes:
+        records: the episodes that ended in it, perhaps none.
+        rows_agree: whether the same observation and noise gave the same plan in each row that held them, bit for bit.
+    """
 
-    def __post_init__(self) -> None:
-        if self.max_steps is not None and self.max_steps < 1:
-            raise ConfigError(f"max_steps is {self.max_steps}; an episode has at least 1 step")
-
-
-@dataclass
-class _Lane:
-    env: gym.Env
-    controller: Controller
-    seed: int
-    filmed: bool
-    obs: Any = None
-    done: bool = False
-    success: bool = False
-    rewards: list[float] = field(default_factory=list)
-    coverages: list[float] = field(default_factory=list)
-    frames: list[np.ndarray] = field(default_factory=list)
+    records: list[EpisodeRecord]
+    rows_agree: bool
 
 
 def rollout(
@@ -66,181 +46,218 @@ def rollout(
     settings: RolloutSettings,
     *,
     film: Mapping[int, Path] | None = None,
-    on_episodes: Callable[[int], None] = lambda done: None,
     lanes: int = LANES,
 ) -> list[EpisodeRecord]:
-    """Run one episode per seed.
+    """Run one episode per seed, and return their records in the order of the seeds. Arguments and errors: see `rounds`."""
+    ended = (record for each in rounds(policy, seeds, settings, film=film, lanes=lanes) for record in each.records)
+    records = {record.seed: record for record in ended}
+    return [records[seed] for seed in seeds]
+
+
+def rounds(
+    policy: DiffusionPolicy,
+    seeds: Iterable[int],
+    settings: RolloutSettings,
+    *,
+    film: Mapping[int, Path] | None = None,
+    lanes: int = LANES,
+    crews: int | None = None,
+) -> Generator[Round, None, None]:
+    """Run one episode per seed, batch of plans by batch of plans.
 
     Args:
         policy: what acts; its noise in an episode comes from that episode's seed.
-        seeds: where the episodes start from.
+        seeds: where the episodes start from; each is taken when a lane is free for it.
         settings: the world and the manner of acting.
         film: videos to write, by seed.
-        on_episodes: told the number of finished episodes after each step.
-        lanes: episodes side by side; part of the protocol, see the module's text.
+        lanes: episodes side by side in a crew; part of the protocol, see the module's text.
+        crews: groups of lanes, one stepping its worlds while the plans of another are made. None: two where a device
+            computes beside the processor, otherwise one. The results do not depend on it.
 
     Raises:
-        ConfigError: the environment cannot be made or knows no such protocol.
+        ConfigError: the environment cannot be made or knows no such protocol, or the settings do not fit the policy.
         ObservationError: the environment shows something else than the policy observes.
     """
-    records: list[EpisodeRecord] = []
-    with _one_thread(policy.device), torch.no_grad():
-        for start in range(0, len(seeds), lanes):
-            block = list(seeds[start : start + lanes])
-
-            def tell(finished: int, before: int = len(records)) -> None:
-                on_episodes(before + finished)
-
-            records += _block(policy, block, lanes, settings, film or {}, tell)
-    return records
-
-
-def _block(
-    policy: DiffusionPolicy,
-    seeds: list[int],
-    lanes: int,
-    settings: RolloutSettings,
-    film: Mapping[int, Path],
-    on_finished: Callable[[int], None],
-) -> list[EpisodeRecord]:
-    worlds = [_open_lane(policy, seed, settings, filmed=seed in film) for seed in seeds]
-    generators = [w.controller.generator for w in worlds]
-    generators += [torch.Generator() for _ in range(lanes - len(worlds))]
-    limit = settings.max_steps or math.inf
-    step = 0
-    while step < limit and not all(world.done for world in worlds):
-        for world in worlds:
-            if not world.done:
-                world.controller.observe(world.obs)
-        # All lanes began together and plan alike, so they need plans at the same steps; a finished one keeps its place.
-        if any(world.controller.needs_plan for world in worlds if not world.done):
-            histories = [world.controller.history() for world in worlds]
-            histories += [histories[0]] * (lanes - len(worlds))
-            y = {key: np.stack([history[key] for history in histories]) for key in histories[0]}
-            x = policy.sample(y, steps=settings.steps, sampler=settings.sampler, generator=generators)
-            assert isinstance(x, torch.Tensor)
-            plans = x[:, 0].cpu().numpy().astype(np.float64)
-            for world, plan in zip(worlds, plans, strict=False):
-                if not world.done:
-                    world.controller.accept(plan)
-        for world in worlds:
-            if not world.done:
-                _step(world)
-        step += 1
-        on_finished(len(worlds) if step >= limit else sum(world.done for world in worlds))
-    for world in worlds:
-        world.env.close()
-        if world.frames:
-            scored = len(world.coverages) == len(world.frames)
-            fps = world.env.metadata.get("render_fps", 10)
-            coverage = np.array(world.coverages)
-            frames = rollout_frames(world.frames, coverage, period_s=1 / fps) if scored else world.frames
-            write_video(film[world.seed], frames, fps=fps)
-    return [_record(world) for world in worlds]
-
-
-def _open_lane(policy: DiffusionPolicy, seed: int, settings: RolloutSettings, *, filmed: bool) -> _Lane:
-    env = make_env(settings, render=filmed)
-    controller = Controller(
-        policy,
-        steps=settings.steps,
-        sampler=settings.sampler,
-        action_horizon=settings.action_horizon,
-        speed=settings.speed,
-        delay=settings.delay,
-        seed=seed,
-    )
-    lane = _Lane(env, controller, seed, filmed)
-    lane.obs, info = start_episode(env, settings, seed)
-    _check_fit(env, lane.obs, settings, policy.obs_shapes, policy.action_dim)
-    _watch(lane, info)
-    return lane
-
-
-def make_env(settings: RolloutSettings, *, render: bool) -> gym.Env:
-    """Make the environment of these settings.
-
-    Raises:
-        ConfigError: Gymnasium does not know it, or it refuses its arguments.
-    """
-    kwargs = dict(settings.env_kwargs) | ({"render_mode": "rgb_array"} if render else {})
-    if settings.max_steps:
-        kwargs["max_episode_steps"] = settings.max_steps
+    queue = iter(seeds)
+    team = [
+        _Crew(policy, settings, film or {}, queue, lanes)
+        for _ in range(crews or (2 if policy.device.type == "cuda" else 1))
+    ]
     try:
-        return gym.make(settings.env, **kwargs)
-    except (gym.error.Error, ImportError, ValueError, TypeError) as error:
-        raise ConfigError(f"cannot make the environment {settings.env!r}: {' '.join(str(error).split())}") from None
-
-
-def start_episode(
-    env: gym.Env, settings: RolloutSettings, seed: int, state: Sequence[float] | None = None
-) -> tuple[Any, dict[str, Any]]:
-    """Reset the environment to the start that the seed gives in the settings' protocol, or to exactly a state.
-
-    Raises:
-        ConfigError: the environment refuses the seed, the protocol or the state.
-    """
-    options: dict[str, Any] = {"protocol": settings.protocol} if settings.protocol else {}
-    if state is not None:
-        options = {"state": state}
-    try:
-        return env.reset(seed=seed, options=options or None)
-    except (gym.error.Error, ValueError) as error:
-        raise ConfigError(f"{settings.env}: cannot start from seed {seed}: {' '.join(str(error).split())}") from None
-
-
-def check_world(
-    settings: RolloutSettings, obs_shapes: Mapping[str, tuple[int, ...]], action_dim: int, seed: int
-) -> None:
-    """Make the environment once and compare it with what a policy observes and does, before hours of training.
-
-    Raises:
-        ConfigError: the environment cannot be made or started, or takes other actions.
-        ObservationError: it shows something else than the policy observes.
-    """
-    env = make_env(settings, render=False)
-    try:
-        obs, _ = start_episode(env, settings, seed)
-        _check_fit(env, obs, settings, obs_shapes, action_dim)
+        with _one_thread(policy.device):
+            for _ in range(lanes):
+                for crew in team:
+                    crew.enlist()
+            for crew in team:
+                crew.plan()
+            while any(crew.lanes for crew in team):
+                for crew in team:
+                    if crew.lanes:
+                        ended = crew.follow()
+                        crew.plan()
+                        yield ended
     finally:
-        env.close()
+        for crew in team:
+            crew.close()
 
 
-def _check_fit(
-    env: gym.Env, obs: Any, settings: RolloutSettings, obs_shapes: Mapping[str, tuple[int, ...]], action_dim: int
-) -> None:
-    world = f"{settings.env} with env_kwargs {dict(settings.env_kwargs)}"
-    try:
-        name_observation(obs, obs_shapes)
-    except ObservationError as error:
-        raise ObservationError(f"{world}: {error}") from None
-    if env.action_space.shape != (action_dim,):
-        raise ConfigError(f"{world}: its actions have shape {env.action_space.shape}, the policy's ({action_dim},)")
+class _Crew:
+    """Lanes whose plans are made together: first `plan`, which sets out, then `follow`, which waits for it.
+
+    Where the device computes beside the processor, another crew can follow its plans between the two.
+    """
+
+    def __init__(
+        self,
+        policy: DiffusionPolicy,
+        settings: RolloutSettings,
+        film: Mapping[int, Path],
+        queue: Iterator[int],
+        lanes: int,
+    ) -> None:
+        self._policy, self._settings, self._film, self._queue = policy, settings, film, queue
+        self.lanes: list[_Lane] = []
+        self._fill = [torch.Generator() for _ in range(lanes + 1)]
+        self._plans = torch.empty(0)
+        self._planned = torch.cuda.Event() if policy.device.type == "cuda" else None
+
+    def enlist(self) -> None:
+        """Open one more lane, if there is a seed for it."""
+        seed = next(self._queue, None)
+        if seed is not None:
+            lane = _Lane(self._policy, self._settings, self._film)
+            self.lanes.append(lane)
+            lane.start(seed)
+
+    def plan(self) -> None:
+        """Set out to plan for all lanes, from what each sees now."""
+        if not self.lanes:
+            return
+        controllers = [lane.controller for lane in self.lanes]
+        generators = [controller.generator for controller in controllers]
+        histories = [controller.history() for controller in controllers]
+        left_over, first = self._fill[len(controllers) :], generators[0].get_state()
+        generators += [generator.set_state(first) for generator in left_over]
+        histories += [histories[0]] * len(left_over)
+        y = {key: np.stack([history[key] for history in histories]) for key in histories[0]}
+        steps, sampler = self._settings.steps, self._settings.sampler
+        x = self._policy.sample(y, steps=steps, sampler=sampler, generator=generators)
+        assert isinstance(x, torch.Tensor)
+        # Sent for at once: what is asked of the device later, for another crew, must not be waited for.
+        self._plans = x[:, 0].to("cpu", non_blocking=self._planned is not None)
+        if self._planned is not None:
+            self._planned.record()
+
+    def follow(self) -> Round:
+        """Have each lane follow its plan until it needs the next one; those whose episode ends go on with the next seed."""
+        if self._planned is not None:
+            self._planned.synchronize()
+        plans = self._plans.numpy().astype(np.float64)
+        agree = bool((plans[len(self.lanes) :] == plans[0]).all())
+        records, going_on = [], []
+        for lane, plan in zip(self.lanes, plans, strict=False):
+            if lane.follow(plan):
+                going_on.append(lane)
+                continue
+            records.append(lane.finish())
+            seed = next(self._queue, None)
+            if seed is None:
+                lane.close()
+            else:
+                lane.start(seed)
+                going_on.append(lane)
+        self.lanes = going_on
+        return Round(records, agree)
+
+    def close(self) -> None:
+        """Close all worlds."""
+        for lane in self.lanes:
+            lane.close()
 
 
-def _step(lane: _Lane) -> None:
-    lane.obs, reward, terminated, truncated, info = lane.env.step(lane.controller.act())
-    lane.rewards.append(float(reward))
-    lane.success |= bool(info.get("is_success", terminated))
-    lane.done = terminated or truncated
-    _watch(lane, info)
+class _Lane:
+    """A world and a controller, for one episode after another. The world is made once and started anew by each seed."""
+
+    def __init__(self, policy: DiffusionPolicy, settings: RolloutSettings, film: Mapping[int, Path]) -> None:
+        self._policy, self._settings, self._film = policy, settings, film
+        self.controller = Controller(
+            policy,
+            steps=settings.steps,
+            sampler=settings.sampler,
+            action_horizon=settings.action_horizon,
+            speed=settings.speed,
+            delay=settings.delay,
+        )
+        self._env: gym.Env | None = None
+        self._filmed = False
+
+    def start(self, seed: int) -> None:
+        """Begin the episode of a seed; a plan is needed then."""
+        filmed = seed in self._film
+        if self._env is None or filmed or self._filmed:
+            self.close()
+            self._env = make_env(self._settings, render=filmed)
+        self._seed, self._filmed = seed, filmed
+        self._success = False
+        self._rewards: list[float] = []
+        self._coverages: list[float] = []
+        self._frames: list[np.ndarray] = []
+        obs, info = start_episode(self._env, self._settings, seed)
+        check_fit(self._env, obs, self._settings, self._policy.obs_shapes, self._policy.action_dim)
+        self.controller.reset(seed)
+        self.controller.observe(obs)
+        self._watch(info)
+
+    def follow(self, plan: np.ndarray) -> bool:
+        """Act until the next plan is needed; False once the episode has ended."""
+        env, controller = self._env, self.controller
+        assert env is not None
+        controller.accept(plan)
+        while True:
+            obs, reward, terminated, truncated, info = env.step(controller.act())
+            self._rewards.append(float(reward))
+            self._success |= bool(info.get("is_success", terminated))
+            self._watch(info)
+            if terminated or truncated or len(self._rewards) == self._settings.max_steps:
+                return False
+            controller.observe(obs)
+            if controller.needs_plan:
+                return True
+
+    def finish(self) -> EpisodeRecord:
+        """Write the film, if there is to be one, and say how the episode went."""
+        if self._filmed and self._env is not None:
+            _write_film(self._film[self._seed], self._frames, self._coverages, self._env)
+        return EpisodeRecord(
+            seed=self._seed,
+            score=max(self._rewards),
+            success=self._success,
+            steps=len(self._rewards),
+            final_coverage=self._coverages[-1] if self._coverages else None,
+        )
+
+    def close(self) -> None:
+        """Close the world, if there is one."""
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+
+    def _watch(self, info: Mapping[str, Any]) -> None:
+        if "coverage" in info:
+            self._coverages.append(float(info["coverage"]))
+        if self._filmed and self._env is not None:
+            self._frames.append(np.asarray(self._env.render()))
 
 
-def _watch(lane: _Lane, info: Mapping[str, Any]) -> None:
-    if "coverage" in info:
-        lane.coverages.append(float(info["coverage"]))
-    if lane.filmed:
-        lane.frames.append(np.asarray(lane.env.render()))
+def _write_film(path: Path, scenes: list[np.ndarray], coverages: list[float], env: gym.Env) -> None:
+    # Here, because drawing takes a second to import, which every worker would spend and hardly any needs.
+    from diffpolicy.visualization.rollout import rollout_frames
+    from diffpolicy.visualization.video import write_video
 
-
-def _record(lane: _Lane) -> EpisodeRecord:
-    return EpisodeRecord(
-        seed=lane.seed,
-        score=max(lane.rewards),
-        success=lane.success,
-        steps=len(lane.rewards),
-        final_coverage=lane.coverages[-1] if lane.coverages else None,
-    )
+    fps = env.metadata.get("render_fps", 10)
+    scored = len(coverages) == len(scenes)
+    frames = rollout_frames(scenes, np.array(coverages), period_s=1 / fps) if scored else scenes
+    write_video(path, frames, fps=fps)
 
 
 @contextmanager

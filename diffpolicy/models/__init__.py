@@ -8,15 +8,26 @@ from __future__ import annotations
 
 from torch import nn
 
-from diffpolicy.config import MLPConfig, UNet1DConfig
-from diffpolicy.models.encoder import VectorEncoder
+from diffpolicy.config import MLPConfig, TransformerConfig, UNet1DConfig
+from diffpolicy.models.encoder import ObservationEncoder, VectorEncoder
 from diffpolicy.models.mlp import MLPBackbone
+from diffpolicy.models.transformer import TransformerBackbone
 from diffpolicy.models.unet1d import UNet1D
 
-__all__ = ["MLPBackbone", "UNet1D", "VectorEncoder", "build_backbone"]
+__all__ = ["MLPBackbone", "ObservationEncoder", "TransformerBackbone", "UNet1D", "VectorEncoder", "build_backbone"]
 
 
-def build_backbone(config: MLPConfig | UNet1DConfig, *, horizon: int, action_dim: int, cond_dim: int) -> nn.Module:
-    """The one place that knows which config belongs to which network."""
+def build_backbone(
+    config: MLPConfig | UNet1DConfig | TransformerConfig,
+    *,
+    horizon: int,
+    action_dim: int,
+    cond_dim: int,
+    obs_horizon: int = 1,
+) -> nn.Module:
+    """The one place that knows which config belongs to which network. `cond` holds `obs_horizon` steps in turn."""
+    if isinstance(config, TransformerConfig):
+        sizes = {"horizon": horizon, "action_dim": action_dim, "cond_dim": cond_dim}
+        return TransformerBackbone(config, **sizes, obs_horizon=obs_horizon)
     factory = {MLPConfig: MLPBackbone, UNet1DConfig: UNet1D}[type(config)]
     return factory(config, horizon=horizon, action_dim=action_dim, cond_dim=cond_dim)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import dropout, layer_norm, silu
 
 from diffpolicy.config import MLPConfig
+from diffpolicy.models.linear import Linear
 from diffpolicy.models.time_embedding import TimeEmbedding
 
 
@@ -20,14 +22,22 @@ class MLPBackbone(nn.Module):
     def __init__(self, config: MLPConfig, *, horizon: int, action_dim: int, cond_dim: int) -> None:
         super().__init__()
         size, width, cond_width = horizon * action_dim, config.width, config.cond_width
-        self.embed_time = nn.Sequential(TimeEmbedding(cond_width), nn.Linear(cond_width, cond_width))
-        self.embed_cond = nn.Sequential(nn.Linear(cond_dim, cond_width), nn.SiLU(), nn.Linear(cond_width, cond_width))
-        self.embed_action = nn.Linear(size, width)
-        self.embed_both = nn.Linear(cond_width, width)
+        self.embed_time = nn.Sequential(TimeEmbedding(cond_width), Linear(cond_width, cond_width))
+        self.embed_cond = nn.Sequential(Linear(cond_dim, cond_width), nn.SiLU(), Linear(cond_width, cond_width))
+        self.embed_action = Linear(size, width)
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.blocks))
-        self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.modulation = _zeroed(nn.Linear(cond_width, 2 * width))
-        self.output = _zeroed(nn.Linear(width, size))
+        # What time and observation say to the first layer; then shift, scale and gate for each block, and shift and scale
+        # before the output. One product gives all of it.
+        self.parts = (width,) + 3 * config.blocks * (width,) + 2 * (width,)
+        self.modulation = Linear(cond_width, sum(self.parts))
+        for parameter in (self.modulation.weight, self.modulation.bias):
+            nn.init.zeros_(parameter[width:])
+        # Scales are learned as what they differ from one by.
+        scales = [index % 3 == 2 for index in range(len(self.parts))]
+        ones = torch.cat([torch.full((part,), float(scale)) for part, scale in zip(self.parts, scales, strict=True)])
+        self.register_buffer("identity", ones, persistent=False)
+        self.identity: Tensor
+        self.output = _zeroed(Linear(width, size))
 
     def forward(
         self,
@@ -35,34 +45,41 @@ class MLPBackbone(nn.Module):
         t: Float[Tensor, " batch"],
         cond: Float[Tensor, "batch cond"],
     ) -> Float[Tensor, "batch horizon action"]:
-        c = nn.functional.silu(self.embed_time(t) + self.embed_cond(cond))
-        h = self.embed_action(x.flatten(1)) + self.embed_both(c)
-        for block in self.blocks:
-            h = block(h, c)
-        shift, scale = self.modulation(c).chunk(2, dim=-1)
-        return self.output(_modulate(self.norm(h), shift, scale)).view_as(x)
+        return self.denoise(x, self.condition(t, cond))
+
+    def condition(
+        self, t: Float[Tensor, "*times"], cond: Float[Tensor, "*rows cond"]
+    ) -> Float[Tensor, "*both context"]:
+        """All that does not depend on x: t and cond broadcast, so that one call serves every step of a sampler."""
+        c = silu(self.embed_time(t) + self.embed_cond(cond))
+        return self.modulation(c, self.identity)
+
+    def denoise(
+        self, x: Float[Tensor, "*batch horizon action"], context: Float[Tensor, "*rows context"]
+    ) -> Float[Tensor, "*batch horizon action"]:
+        """The network's output, given what `condition` returned; the context broadcasts over sequences."""
+        embedded, *modulations, shift, scale = context.split(self.parts, dim=-1)
+        h = self.embed_action(x.flatten(-2)) + embedded
+        for index, block in enumerate(self.blocks):
+            h = block(h, *modulations[3 * index : 3 * index + 3])
+        return self.output(torch.addcmul(shift, layer_norm(h, self.parts[:1]), scale)).view_as(x)
 
 
 class _Block(nn.Module):
     def __init__(self, config: MLPConfig) -> None:
         super().__init__()
-        hidden = config.expansion * config.width
-        self.norm = nn.LayerNorm(config.width, elementwise_affine=False)
-        self.modulation = _zeroed(nn.Linear(config.cond_width, 3 * config.width))
-        self.layers = nn.Sequential(
-            nn.Linear(config.width, hidden), nn.SiLU(), nn.Dropout(config.dropout), nn.Linear(hidden, config.width)
-        )
+        self.width, self.dropout = (config.width,), config.dropout
+        self.widen = Linear(config.width, config.expansion * config.width)
+        self.narrow = Linear(config.expansion * config.width, config.width)
 
-    def forward(self, h: Tensor, c: Tensor) -> Tensor:
-        shift, scale, gate = self.modulation(c).chunk(3, dim=-1)
-        return torch.addcmul(h, gate, self.layers(_modulate(self.norm(h), shift, scale)))
-
-
-def _modulate(h: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    return torch.addcmul(shift, h, 1 + scale)
+    def forward(self, h: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
+        hidden = silu(self.widen(torch.addcmul(shift, layer_norm(h, self.width), scale)))
+        if self.training and self.dropout:
+            hidden = dropout(hidden, self.dropout)
+        return torch.addcmul(h, gate, self.narrow(hidden))
 
 
-def _zeroed(layer: nn.Linear) -> nn.Linear:
+def _zeroed(layer: Linear) -> Linear:
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer

@@ -24,6 +24,6 @@ class TimeEmbedding(nn.Module):
         self.register_buffer("frequencies", scale * frequencies, persistent=False)
         self.frequencies: Tensor
 
-    def forward(self, t: Float[Tensor, " batch"]) -> Float[Tensor, "batch width"]:
-        angles = t[:, None] * self.frequencies
+    def forward(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch width"]:
+        angles = t[..., None] * self.frequencies
         return torch.cat([angles.sin(), angles.cos()], dim=-1)

@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from diffpolicy.config import UNet1DConfig
+from diffpolicy.models.conv1d import Conv1d
+from diffpolicy.models.linear import Linear
 from diffpolicy.models.time_embedding import TimeEmbedding
 
 
@@ -23,17 +25,19 @@ class UNet1D(nn.Module):
         super().__init__()
         width, channels = config.time_width, config.channels
         self.embed_time = nn.Sequential(
-            TimeEmbedding(width), nn.Linear(width, 4 * width), nn.Mish(), nn.Linear(4 * width, width)
+            TimeEmbedding(width), Linear(width, 4 * width), nn.Mish(), Linear(4 * width, width)
         )
+        self.parts: list[int] = []
 
         def block(before: int, after: int) -> _ResidualBlock:
-            return _ResidualBlock(before, after, width + cond_dim, config.kernel_size, config.groups)
+            self.parts.append(2 * after)
+            return _ResidualBlock(before, after, config.kernel_size, config.groups)
 
         levels = list(pairwise((action_dim, *channels)))
         self.down = nn.ModuleList()
         for index, (before, after) in enumerate(levels):
             last = index == len(levels) - 1
-            shrink = nn.Identity() if last else nn.Conv1d(after, after, 3, stride=2, padding=1)
+            shrink = nn.Identity() if last else Conv1d(after, after, 3, stride=2, padding=1)
             self.down.append(_Level(block(before, after), block(after, after), shrink))
         self.middle = nn.ModuleList([block(channels[-1], channels[-1]), block(channels[-1], channels[-1])])
         self.up = nn.ModuleList()
@@ -42,8 +46,10 @@ class UNet1D(nn.Module):
             self.up.append(_Level(block(2 * before, after), block(after, after), grow))
         self.output = nn.Sequential(
             _conv_norm(channels[0], channels[0], config.kernel_size, config.groups),
-            nn.Conv1d(channels[0], action_dim, 1),
+            Conv1d(channels[0], action_dim, 1),
         )
+        # Scale and shift of all blocks, in the order in which they are built and passed.
+        self.film = Linear(width + cond_dim, sum(self.parts))
 
     def forward(
         self,
@@ -51,18 +57,34 @@ class UNet1D(nn.Module):
         t: Float[Tensor, " batch"],
         cond: Float[Tensor, "batch cond"],
     ) -> Float[Tensor, "batch horizon action"]:
-        c = torch.cat([self.embed_time(t), cond], dim=-1)
-        h = x.transpose(1, 2)
+        return self.denoise(x, self.condition(t, cond))
+
+    def condition(
+        self, t: Float[Tensor, "*times"], cond: Float[Tensor, "*rows cond"]
+    ) -> Float[Tensor, "*both context"]:
+        """All that does not depend on x: t and cond broadcast, so that one call serves every step of a sampler."""
+        embedded = self.embed_time(t)
+        batch = torch.broadcast_shapes(embedded.shape[:-1], cond.shape[:-1])
+        both = torch.cat([embedded.expand(*batch, -1), cond.expand(*batch, -1)], dim=-1)
+        return self.film(nn.functional.mish(both))
+
+    def denoise(
+        self, x: Float[Tensor, "*batch horizon action"], context: Float[Tensor, "*rows context"]
+    ) -> Float[Tensor, "*batch horizon action"]:
+        """The network's output, given what `condition` returned; the context broadcasts over sequences."""
+        rows = context.expand(*x.shape[:-2], -1).flatten(0, -2)
+        films = iter(rows[..., None].split(self.parts, dim=1))
+        h = x.flatten(0, -3).transpose(1, 2)
         skips = []
         for level in self.down:
-            skip, h = level(h, c)
+            skip, h = level(h, next(films), next(films))
             skips.append(skip)
         for block in self.middle:
-            h = block(h, c)
+            h = block(h, next(films))
         for level in self.up:
-            _, h = level(torch.cat([h, skips.pop()], dim=1), c)
+            _, h = level(torch.cat([h, skips.pop()], dim=1), next(films), next(films))
         # The topmost skip stays unused, as in the published network.
-        return self.output(h).transpose(1, 2)
+        return self.output(h).transpose(1, 2).reshape(x.shape)
 
 
 class _Level(nn.Module):
@@ -72,25 +94,24 @@ class _Level(nn.Module):
         super().__init__()
         self.first, self.second, self.resize = first, second, resize
 
-    def forward(self, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, h: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """The features before and after the change of resolution."""
-        h = self.second(self.first(h, c), c)
+        h = self.second(self.first(h, first), second)
         return h, self.resize(h)
 
 
 class _ResidualBlock(nn.Module):
-    def __init__(self, before: int, after: int, cond_dim: int, kernel_size: int, groups: int) -> None:
+    def __init__(self, before: int, after: int, kernel_size: int, groups: int) -> None:
         super().__init__()
         self.first = _conv_norm(before, after, kernel_size, groups)
-        self.film = nn.Sequential(nn.Mish(), nn.Linear(cond_dim, 2 * after))
         self.second = _conv_norm(after, after, kernel_size, groups)
-        self.skip = nn.Conv1d(before, after, 1) if before != after else nn.Identity()
+        self.skip = Conv1d(before, after, 1) if before != after else nn.Identity()
 
-    def forward(self, h: Tensor, c: Tensor) -> Tensor:
-        scale, shift = self.film(c)[..., None].chunk(2, dim=1)
+    def forward(self, h: Tensor, film: Tensor) -> Tensor:
+        scale, shift = film.chunk(2, dim=1)
         return self.second(torch.addcmul(shift, scale, self.first(h))) + self.skip(h)
 
 
 def _conv_norm(before: int, after: int, kernel_size: int, groups: int) -> nn.Sequential:
-    conv = nn.Conv1d(before, after, kernel_size, padding=kernel_size // 2)
+    conv = Conv1d(before, after, kernel_size, padding=kernel_size // 2)
     return nn.Sequential(conv, nn.GroupNorm(groups, after), nn.Mish())

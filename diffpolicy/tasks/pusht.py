@@ -7,10 +7,11 @@ are, which is what pushing is about. The mirror is the reflection in the line th
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from diffpolicy_envs.pusht.geometry import BLOCK_CORNERS, KEYPOINTS, WORKSPACE_PX
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from diffpolicy.errors import ConfigError
@@ -18,7 +19,7 @@ from diffpolicy.tasks import Observation
 
 
 class PushT:
-    """Features and mirror for the keys `state`, `keypoints`, `agent_pos` (px, rad; see the environment)."""
+    """Features and mirror for the keys `state`, `keypoints`, `agent_pos` (px, rad) and `pixels`; see the environment."""
 
     workspace_px = float(WORKSPACE_PX)
 
@@ -29,8 +30,10 @@ class PushT:
     def mirror(self, obs: Observation, action: Float[Tensor, "*batch 2"]) -> tuple[Observation, Tensor]:
         """Reflect positions by (x, y) -> (512 - y, 512 - x) and angles by a -> pi/2 - a.
 
+        Pictures are reflected with what they show.
+
         Raises:
-            ConfigError: an observation whose mirror image is not known.
+            ConfigError: an observation whose mirror image is not known, or a picture that is not square.
         """
         if unknown := [key for key in obs if key not in _MIRRORS]:
             raise ConfigError(
@@ -46,7 +49,7 @@ class PushT:
 
 def state_features(state: Float[Tensor, "*batch 5"]) -> Float[Tensor, "*batch 18"]:
     """Agent x, y, then x, y of the block's corners, in px."""
-    return torch.cat([state[..., :2], _place(BLOCK_CORNERS, state[..., 2:5]).flatten(-2)], dim=-1)
+    return torch.cat([state[..., :2], _place("corners", state[..., 2:5]).flatten(-2)], dim=-1)
 
 
 def mirror_position(position: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
@@ -67,7 +70,7 @@ def mirror_keypoints(keypoints: Float[Tensor, "*batch 9 2"]) -> Float[Tensor, "*
     Four of them have no partner on the other side, so they are placed anew on the mirrored pose; the pose is the least
     squares fit of the nine points (Kabsch 1976, in the plane).
     """
-    frame = torch.tensor(KEYPOINTS, dtype=keypoints.dtype, device=keypoints.device)
+    frame = _frame("keypoints", keypoints.dtype, keypoints.device)
     center, frame_center = keypoints.mean(dim=-2), frame.mean(dim=0)
     a, b = frame - frame_center, keypoints - center[..., None, :]
     sine = (a[:, 0] * b[..., 1] - a[:, 1] * b[..., 0]).sum(dim=-1)
@@ -75,15 +78,43 @@ def mirror_keypoints(keypoints: Float[Tensor, "*batch 9 2"]) -> Float[Tensor, "*
     angle = torch.atan2(sine, cosine)
     position = center - _rotate(frame_center, angle)
     mirrored = torch.cat([mirror_position(position), (math.pi / 2 - angle)[..., None]], dim=-1)
-    return _place(KEYPOINTS, mirrored)
+    return _place("keypoints", mirrored)
 
 
-_MIRRORS = {"state": mirror_state, "keypoints": mirror_keypoints, "agent_pos": mirror_position}
+def mirror_pixels(pixels: UInt8[Tensor, "*batch height width 3"]) -> UInt8[Tensor, "*batch width height 3"]:
+    """The pictures of the mirrored table, exact to the pixel: row and column change places, counted from the far corner.
+
+    What is drawn there anew differs a little: see the test of pictures and their mirror images.
+
+    Raises:
+        ConfigError: the pictures are not square, so the line through the goal's stem is not their diagonal.
+    """
+    height, width = pixels.shape[-3:-1]
+    if height != width:
+        raise ConfigError(
+            f"data.mirror: 'pixels' are {height} x {width}; only square pictures have a mirror image here: set it to false"
+        )
+    # In memory anew: half of a batch is taken from these, and picking from views that run crosswise takes twice as long.
+    return pixels.transpose(-3, -2).flip((-3, -2)).contiguous()
 
 
-def _place(points: object, pose: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch points 2"]:
-    frame = torch.tensor(points, dtype=pose.dtype, device=pose.device)
-    return pose[..., None, :2] + _rotate(frame, pose[..., 2:3])
+_MIRRORS = {
+    "state": mirror_state,
+    "keypoints": mirror_keypoints,
+    "agent_pos": mirror_position,
+    "pixels": mirror_pixels,
+}
+
+
+def _place(points: str, pose: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch points 2"]:
+    return pose[..., None, :2] + _rotate(_frame(points, pose.dtype, pose.device), pose[..., 2:3])
+
+
+# Kept, since sending it to a device waits for all that the device has yet to do, which training must not at each step.
+@lru_cache
+def _frame(points: str, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "points 2"]:
+    """Corners or keypoints in the block's own frame, px."""
+    return torch.tensor({"corners": BLOCK_CORNERS, "keypoints": KEYPOINTS}[points], dtype=dtype, device=device)
 
 
 def _rotate(points: Tensor, angle: Tensor) -> Tensor:

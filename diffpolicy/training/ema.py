@@ -29,8 +29,7 @@ class EMA:
     @torch.no_grad()
     def copy_to(self, parameters: Iterable[nn.Parameter]) -> None:
         """Set the weights of another module to the average."""
-        for parameter, average in zip(parameters, self.averages, strict=True):
-            parameter.copy_(average)
+        torch._foreach_copy_(list(parameters), self.averages)
 
     def load(self, averages: Iterable[Tensor], step: int) -> None:
         """Continue from a checkpoint."""

@@ -1,15 +1,14 @@
 """The training loop: one, for every policy.
 
-    gather a batch -> mirror half of it -> loss -> step -> average the weights
+    draw a batch (`batches.py`) -> update the weights and their average (`learner.py`)
     now and then: log, validate, try it in closed loop, write a checkpoint
 
-Everything random comes from one generator whose state is in the checkpoint, so a resumed run repeats an uninterrupted one
-bit for bit on the CPU.
+Batches follow from the seed and the step; everything else that is random comes from one generator whose state is in the
+checkpoint. So a resumed run repeats an uninterrupted one bit for bit on the CPU.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable
@@ -24,9 +23,10 @@ from accelerate.utils import gather_object
 from diffpolicy.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from diffpolicy.config import ExperimentConfig, TrainingConfig
 from diffpolicy.errors import CheckpointError, ConfigError
-from diffpolicy.policy import Batch, DiffusionPolicy
+from diffpolicy.policy import DiffusionPolicy
+from diffpolicy.training.batches import Batches
 from diffpolicy.training.card import training_card
-from diffpolicy.training.ema import EMA
+from diffpolicy.training.learner import Learner, learning_rate
 from diffpolicy.training.log import RunLog
 from diffpolicy.training.resume import STATE, TENSORS, generator_states, resume_run, training_tensors
 from diffpolicy.training.stopping import agreed, stop_on_signal
@@ -79,32 +79,14 @@ def train(
         OSError: the folder cannot be written.
     """
     settings = config.training
-    # Autocast is entered below: accelerate would keep the first run's precision for all later runs of a process.
+    # Autocast is entered by the learner: accelerate would keep the first run's precision for all later runs of a process.
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
     windows = train_windows.to(accelerator.device) if train_windows.fits(accelerator.device) else train_windows
     torch.manual_seed(settings.seed)
-    policy = _new_policy(config, windows, init_from).to(accelerator.device)
-    averaged = copy.deepcopy(policy).requires_grad_(False).eval()
-    generator = torch.Generator(accelerator.device).manual_seed(settings.seed + accelerator.process_index)
-    optimizer = torch.optim.AdamW(
-        policy.parameters(), lr=0.0, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
-    )
-    ema = EMA(policy.parameters(), decay=settings.ema_decay, power=settings.ema_power)
+    learner = Learner(config, _new_policy(config, windows, init_from), accelerator)
     progress: dict[str, Any] = {"step": 0, "best_score": None, "seconds": 0.0, "logged_step": 0, "loss_sum": 0.0}
     if resume is not None:
-        progress |= resume_run(
-            resume,
-            config,
-            policy,
-            averaged,
-            optimizer,
-            ema,
-            generator,
-            accelerator.process_index,
-            accelerator.num_processes,
-        )
-    model, optimizer = accelerator.prepare(policy, optimizer)
-    parameters = list(policy.parameters())
+        progress |= resume_run(learner, resume)
     log = RunLog(
         folder,
         settings,
@@ -114,38 +96,31 @@ def train(
         enabled=accelerator.is_main_process,
     )
 
-    def save(name: str, step: int, *, resumable: bool) -> None:
-        states = gather_object([generator_states(generator)]) if resumable else []  # every process must take part
+    def save(name: str, *, resumable: bool) -> None:
+        # Every process must take part in the first line.
+        states = gather_object([generator_states(learner.generator)]) if resumable else []
         if not accelerator.is_main_process:
             return
         if not math.isfinite(float(loss_sum)):
             raise ConfigError(
                 f"the loss is {float(loss_sum)} before step {step}: training diverged; {folder / name} is kept"
             )
-        ema.copy_to(averaged.parameters())
+        averaged = learner.refresh_average()
         logged = {"logged_step": log.logged_step, "loss_sum": float(loss_sum)}
-        state = progress | logged | {"step": step, "ema_step": ema.step, "generators": states}
-        files = {TENSORS: training_tensors(policy, optimizer), STATE: state} if resumable else {}
+        state = progress | logged | {"step": step, "ema_step": learner.ema.step, "generators": states}
+        tensors = training_tensors(learner.policy, learner.optimizer) if resumable else {}
+        files = {TENSORS: tensors, STATE: state} if resumable else {}
         trained = {"steps": step, "seconds": round(progress["seconds"], 1), "episodes": _count(train_windows)}
         card = training_card(config, trained, log.latest)
         save_checkpoint(folder / name, averaged, config, card=card, trained=trained, extra_files=files)
 
     loss_sum = torch.full((), progress["loss_sum"], device=accelerator.device)
     step, last_step = progress["step"], min(settings.steps, settings.steps if stop_after is None else stop_after)
-    with stop_on_signal() as stopping, log:
+    batches = Batches(windows, config, accelerator.device, process=accelerator.process_index)
+    with stop_on_signal() as stopping, log, batches:
         while step < last_step and not agreed(accelerator, stopping()):
             began = time.perf_counter()
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, settings)
-            batch = draw_batch(windows, config, policy, generator)
-            with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-                loss = model(batch, generator=generator, observation_noise=config.data.observation_noise)
-            accelerator.backward(loss)
-            accelerator.clip_grad_norm_(parameters, settings.gradient_clip)
-            optimizer.step()
-            optimizer.zero_grad()
-            ema.update(parameters)
-            loss_sum += loss.detach()  # summed on the device: reading it here would wait for the device each step
+            loss_sum += learner.step(batches.draw(step))  # on the device: reading it would wait for it each step
             step += 1
             logging = step % settings.log_every == 0 or step == settings.steps
             if logging:
@@ -157,46 +132,18 @@ def train(
             if logging:
                 log.training(step, total, learning_rate(step - 1, settings), progress["seconds"])
             if len(held_out) and step % settings.validate_every == 0:
-                ema.copy_to(averaged.parameters())
-                log.event(step, validation_loss=validation_loss(averaged, held_out, settings))
+                log.event(step, validation_loss=validation_loss(learner.refresh_average(), held_out, settings))
             due = bool(evaluate) and (step % (settings.evaluate_every or settings.steps) == 0 or step == settings.steps)
             if due or (step % settings.checkpoint_every == 0 and step < last_step):
-                save("last", step, resumable=True)  # before an evaluation, which may be long and interrupted
+                save("last", resumable=True)  # before an evaluation, which may be long and interrupted
             if due and evaluate and accelerator.is_main_process:
-                ema.copy_to(averaged.parameters())
-                result = evaluate(averaged)
+                result = evaluate(learner.refresh_average())
                 log.event(step, **result)
                 if progress["best_score"] is None or result["mean_score"] > progress["best_score"]:
                     progress["best_score"] = result["mean_score"]
-                    save("best", step, resumable=False)
-        save("last", step, resumable=True)
+                    save("best", resumable=False)
+        save("last", resumable=True)
     return TrainingResult(folder, step, step < settings.steps, progress["best_score"], progress["seconds"])
-
-
-def learning_rate(step: int, settings: TrainingConfig) -> float:
-    """Linear warm-up, then half a cosine to zero. A function of the step alone, so there is nothing to resume."""
-    if step < settings.warmup_steps:
-        return settings.learning_rate * (step + 1) / settings.warmup_steps
-    done = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def draw_batch(windows: Windows, config: ExperimentConfig, policy: DiffusionPolicy, g: torch.Generator) -> Batch:
-    """Draw windows at random, each mirrored half of the time where the task has a mirror."""
-    index = torch.randint(len(windows), (config.training.batch_size,), generator=g, device=g.device)
-    batch = windows.batch(index, policy.device)
-    reflected = policy.task.mirror(batch["obs"], batch["action"]) if config.data.mirror else None
-    if reflected is not None:
-        coin = torch.rand(len(index), generator=g, device=index.device) < 0.5
-
-        def choose(mirrored: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
-            return torch.where(coin.view(-1, *[1] * (original.ndim - 1)), mirrored, original)
-
-        batch["obs"] = {key: choose(reflected[0][key], value) for key, value in batch["obs"].items()}
-        batch["action"] = choose(reflected[1], batch["action"])
-    if config.data.count_padding:
-        del batch["mask"]
-    return batch
 
 
 @torch.no_grad()

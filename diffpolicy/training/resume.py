@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from diffpolicy.checkpoint import check_files, load_checkpoint
 from diffpolicy.config import ExperimentConfig
 from diffpolicy.errors import CheckpointError
-from diffpolicy.policy import DiffusionPolicy
-from diffpolicy.training.ema import EMA
+from diffpolicy.training.learner import Learner
 
 TENSORS, STATE = "training.safetensors", "training.json"
 
@@ -75,36 +74,35 @@ def restore_training(tensors: dict[str, Tensor], model: nn.Module, optimizer: to
             moments = {key.split("/", 1)[0]: value for key, value in tensors.items() if key.endswith(f"/{name}")}
             moments.pop("weights")
             if moments:
-                optimizer.state[parameter] = {m: v.to(parameter.device, copy=True) for m, v in moments.items()}
+                optimizer.state[parameter] = {m: _laid_out_as(parameter, v) for m, v in moments.items()}
 
 
-def resume_run(
-    folder: Path,
-    config: ExperimentConfig,
-    policy: DiffusionPolicy,
-    averaged: DiffusionPolicy,
-    optimizer: torch.optim.Optimizer,
-    ema: EMA,
-    generator: torch.Generator,
-    process: int,
-    processes: int,
-) -> dict[str, Any]:
+def _laid_out_as(parameter: Tensor, moment: Tensor) -> Tensor:
+    # The fused optimizer walks through weights and moments alike: another order in memory would mix them up unnoticed.
+    if moment.shape != parameter.shape:
+        return moment.to(parameter.device, copy=True)
+    return torch.empty_like(parameter).copy_(moment)
+
+
+def resume_run(learner: Learner, folder: Path) -> dict[str, Any]:
     """Bring everything of a run to where a checkpoint left it; returns its progress.
 
     Raises:
         CheckpointError: the checkpoint cannot be resumed, or not as this experiment or by so many processes.
     """
-    stored, meta = load_checkpoint(folder, policy.device)
+    process, processes = learner.accelerator.process_index, learner.accelerator.num_processes
+    stored, meta = load_checkpoint(folder, learner.policy.device)
     tensors, state = read_training(folder, meta["sha256"])
-    _check_same_run(folder, config, meta["experiment"], state["step"])
+    _check_same_run(folder, learner.config, meta["experiment"], state["step"])
     states = state.pop("generators")
     if processes != len(states):
         raise CheckpointError(f"{folder}: written by {len(states)} process(es), resumed by {processes}; use as many")
-    for module in (policy, averaged):
+    for module in (learner.policy, learner.averaged):
         module.load_state_dict(stored.state_dict())
-    restore_training(tensors, policy, optimizer)
-    ema.load(stored.parameters(), state.pop("ema_step"))
-    restore_generators(states[process], generator)
+    restore_training(tensors, learner.policy, learner.optimizer)
+    learner.ema.load(stored.parameters(), state.pop("ema_step"))
+    learner.step_number = state["step"]
+    restore_generators(states[process], learner.generator)
     return state
 
 

@@ -178,7 +178,7 @@ def test_its_protocols_are_its_own(trained: Path, tmp_path: Path, capsys: Any) -
 
 @pytest.mark.slow
 def test_worker_processes_know_it_too(trained: Path) -> None:
-    one, two = (evaluate(trained, episodes=60, workers=n)["records"] for n in (1, 2))
+    one, two = (evaluate(trained, episodes=150, workers=n)["records"] for n in (1, 2))
     assert one == two
 
 

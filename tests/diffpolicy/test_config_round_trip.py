@@ -12,7 +12,7 @@ from diffpolicy.config_file import config_from_dict, config_to_dict, configs_fol
 from diffpolicy.policy import DiffusionPolicy
 
 SHIPPED = sorted(path.stem for path in configs_folder().glob("*.yaml"))
-SHAPES = {"state": (5,), "keypoints": (9, 2), "agent_pos": (2,)}
+SHAPES = {"state": (5,), "keypoints": (9, 2), "agent_pos": (2,), "pixels": (96, 96, 3)}
 
 CHANGED = ExperimentConfig(
     description="not the default",

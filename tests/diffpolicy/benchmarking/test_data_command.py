@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from diffpolicy.benchmarking import data_speed
 from diffpolicy.cli import main
 from diffpolicy.commands import bench_data
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 
 @pytest.fixture(autouse=True)
-def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DIFFPOLICY_DATA", str(tmp_path / "own-data"))
+def _nothing_bundled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_data, "bundled_stores", dict)
     monkeypatch.setattr(data_speed, "_BATCHES", 2)  # turns are short here: nothing is quoted
 
@@ -91,31 +92,22 @@ def test_help_needs_no_torch() -> None:
 
 
 MISTAKES: dict[str, tuple[list[str], list[str]]] = {
-    "no rounds": (["--rounds", "0"], ["--rounds is 0", "at least 1"]),
     "no such store": (["mine.zar"], ["mine.zar", "did you mean 'mine.zarr'"]),
     "no such name": (["pusht-expret"], ["pusht-expret", "available"]),
-    "out is a folder": (["mine.zarr", "--out", "."], ["--out .", "a folder"]),
-    "no such option": (["--round", "3"], ["--round", "did you mean --rounds"]),
     "two stores": (["mine.zarr", "other.zarr"], ["other.zarr"]),
 }
 
 
 @pytest.mark.parametrize(("argv", "places"), MISTAKES.values(), ids=MISTAKES)
-def test_mistakes(argv: list[str], places: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes(argv: list[str], places: list[str], complaint: Callable[..., str]) -> None:
     record(Path("mine.zarr"))
-    with pytest.raises(SystemExit) as stopped:
-        main(["bench", "data", "--quick", *argv])
-    assert stopped.value.code not in (0, None)
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
+    said = complaint("bench", "data", "--quick", *argv)
     assert [place for place in places if place not in said] == []
 
 
-def test_damage_is_told_and_the_old_result_stays(capsys: pytest.CaptureFixture[str]) -> None:
+def test_damage_is_told_and_the_old_result_stays(complaint: Callable[..., str]) -> None:
     store = record(Path("mine.zarr"))
     (store / "data" / "joints" / "c" / "0" / "0").unlink()
     Path("data.json").write_text("{}")
-    with pytest.raises(SystemExit):
-        main(["bench", "data", "mine.zarr", "--quick", "--out", "data.json"])
-    assert "data/joints" in capsys.readouterr().err
+    assert "data/joints" in complaint("bench", "data", "mine.zarr", "--quick", "--out", "data.json")
     assert Path("data.json").read_text() == "{}"

@@ -71,7 +71,7 @@ def test_four_ways_give_one_window(
     in_memory = recording.windows.batch(torch.from_numpy(every))
     expected = {**in_memory["obs"], "action": in_memory["action"]}
     assert bool(in_memory["mask"].any())  # the windows at both ends of an episode are among them
-    dataset = WindowDataset(recording)
+    dataset = WindowDataset(recording.windows)
     items = [dataset[index] for index in range(len(dataset))]
     for read in (store.read, bare_read(store)):
         windows = read_windows(recording, read, every)

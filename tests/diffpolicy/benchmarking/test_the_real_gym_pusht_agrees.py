@@ -8,7 +8,7 @@ from diffpolicy.benchmarking import peer_gym_pusht
 from diffpolicy.benchmarking.environment import compare_starts, compare_trajectories, contact_rich_episodes
 from diffpolicy.benchmarking.peer import Peer, PeerError
 from diffpolicy.benchmarking.peer_environment import make_environment, ready_python
-from diffpolicy.commands.bench import GYM_PUSHT_REQUIREMENTS, gym_pusht_folder
+from diffpolicy.commands.bench_peer import GYM_PUSHT_REQUIREMENTS, gym_pusht_folder
 
 pytestmark = pytest.mark.slow
 

@@ -72,6 +72,18 @@ def test_turns_last_equally_long() -> None:
     assert found.times_us["quick"].rounds == 5
 
 
+def test_long_work_is_done_no_more_often_than_it_counts() -> None:
+    calls: list[str] = []
+
+    def contestant(name: str) -> Contestant:
+        return lambda index: calls.append(f"{name}{index}") or float(len(calls))
+
+    found = compare("x", {"a": contestant("a"), "b": contestant("b")}, [("b", "a")], rounds=3, equal_turns=False)
+    assert calls == ["a0", "b0", "b1", "a1", "a2", "b2"]
+    assert found.times_us["a"].median == pytest.approx(4e6)
+    assert found.ratios["b / a"].median == pytest.approx(6 / 5)
+
+
 def test_ratios_are_taken_within_a_round() -> None:
     """Rounds differ a hundredfold, as on a machine with neighbours; b takes twice as long in each."""
     found = compare("x", {"a": lambda i: 100.0**i, "b": lambda i: 2 * 100.0**i}, [("b", "a")], rounds=3)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
 from diffpolicy.diffusion import DDPM, Flow, sample
@@ -72,37 +72,87 @@ def nonlinear(x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
     return torch.sin(3 * x + 2 * t[:, None, None]) + 0.3 * cond[:, :1, None]
 
 
-def diffusers_loop(scheduler: Any, noise: Tensor, cond: Tensor, steps: int, generator: torch.Generator) -> Tensor:
+def gentle(x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
+    """One that does not magnify rounding errors: their growth would say nothing of a loop."""
+    return torch.sin(0.3 * x + 2 * t[:, None, None]) + 0.3 * cond[:, :1, None]
+
+
+def theirs(kind: Any, name: str, **more: Any) -> Any:
+    prediction = {"v": "v_prediction"}.get(name, name)
+    return kind(100, beta_schedule="squaredcos_cap_v2", prediction_type=prediction, timestep_spacing="trailing", **more)
+
+
+def diffusers_loop(scheduler: Any, model: Any, noise: Tensor, cond: Tensor, steps: int, g: torch.Generator) -> Tensor:
+    """All its states, the noise first."""
     scheduler.set_timesteps(steps)
-    x = noise
+    path = [noise]
     for level in scheduler.timesteps:
+        x = path[-1]
         t = torch.full((len(x),), (int(level) + 1) / 100, dtype=x.dtype)
-        x = scheduler.step(nonlinear(x, t, cond), int(level), x, generator=generator).prev_sample
-    return x
+        path.append(scheduler.step(model(x, t, cond), int(level), x, generator=g).prev_sample)
+    return torch.stack(path)
+
+
+WAYS = [("ddim", DDIMScheduler), ("ddpm", DDPMScheduler)]
 
 
 @pytest.mark.parametrize("steps", [100, 50, 10, 4, 1])
 @pytest.mark.parametrize("name", ["epsilon", "v", "sample"])
-@pytest.mark.parametrize(("sampler", "scheduler"), [("ddim", DDIMScheduler), ("ddpm", DDPMScheduler)])
+@pytest.mark.parametrize(("sampler", "kind"), WAYS)
 def test_diffusers_own_loop_gives_the_same(
-    objective_named: Build, sampler: str, scheduler: Any, name: str, steps: int
+    objective_named: Build, sampler: str, kind: Any, name: str, steps: int
 ) -> None:
-    """Where the steps divide the levels, diffusers' trailing spacing is right, and ours must be the same."""
+    """Where the steps divide the levels, diffusers' trailing spacing is right, and ours must be the same, to 1e-5."""
     g = torch.Generator().manual_seed(1)
     noise, cond = torch.randn(5, 1, 6, 2, generator=g), torch.randn(5, 3, generator=g)
-    objective = objective_named(name)
-    ours, _ = sample(
-        nonlinear, objective, cond, noise, sampler=sampler, steps=steps, generator=torch.Generator().manual_seed(2)
-    )
-    theirs = scheduler(
-        num_train_timesteps=100,
-        beta_schedule="squaredcos_cap_v2",
-        prediction_type={"v": "v_prediction"}.get(name, name),
-        timestep_spacing="trailing",
-        clip_sample=True,
-    )
-    expected = diffusers_loop(theirs, noise[:, 0], cond, steps, torch.Generator().manual_seed(2))
-    torch.testing.assert_close(ours[:, 0], expected, rtol=0, atol=1e-5)
+    own, other = (torch.Generator().manual_seed(2) for _ in range(2))
+    _, ours = sample(gentle, objective_named(name), cond, noise, sampler=sampler, steps=steps, generator=own)
+    expected = diffusers_loop(theirs(kind, name, clip_sample=True), gentle, noise[:, 0], cond, steps, other)
+    # Pure noise holds 5e-4 of the data: what one rounding takes of epsilon there, the division magnifies 2,000 times.
+    torch.testing.assert_close(ours[:, :, 0], expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [100, 10, 1])
+@pytest.mark.parametrize("name", ["epsilon", "v", "sample"])
+@pytest.mark.parametrize(("sampler", "kind"), WAYS)
+def test_each_step_is_diffusers_own_even_of_a_wild_network(
+    objective_named: Build, sampler: str, kind: Any, name: str, steps: int
+) -> None:
+    """From each of our states diffusers goes to our next one: no error has time to grow."""
+    g = torch.Generator().manual_seed(1)
+    noise, cond = torch.randn(5, 1, 6, 2, generator=g), torch.randn(5, 3, generator=g)
+    own, other = (torch.Generator().manual_seed(2) for _ in range(2))
+    _, path = sample(nonlinear, objective_named(name), cond, noise, sampler=sampler, steps=steps, generator=own)
+    scheduler = theirs(kind, name, clip_sample=True)
+    scheduler.set_timesteps(steps)
+    for level, x, following in zip(scheduler.timesteps, path[:-1, :, 0], path[1:, :, 0], strict=True):
+        said = nonlinear(x, torch.full((len(x),), (int(level) + 1) / 100), cond)
+        found = scheduler.step(said, int(level), x, generator=other).prev_sample
+        torch.testing.assert_close(following, found, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 10, 100])
+@pytest.mark.parametrize("model", [nonlinear, gentle])
+def test_diffusers_own_loop_of_a_flow_gives_the_same(objective_named: Build, model: Any, steps: int) -> None:
+    g = torch.Generator().manual_seed(1)
+    noise, cond = torch.randn(5, 1, 6, 2, generator=g), torch.randn(5, 3, generator=g)
+    ours, _ = sample(model, objective_named("flow"), cond, noise, sampler="euler", steps=steps, limit=None)
+    scheduler = FlowMatchEulerDiscreteScheduler()
+    scheduler.set_timesteps(sigmas=torch.linspace(1, 1 / steps, steps).tolist())
+    x = noise[:, 0]
+    for level, sigma in zip(scheduler.timesteps, scheduler.sigmas, strict=False):
+        x = scheduler.step(model(x, sigma.expand(len(x)), cond), level, x).prev_sample
+    torch.testing.assert_close(ours[:, 0], x, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["flow", "epsilon", "v", "sample"])
+def test_the_weights_of_the_implied_data_are_the_objectives_own(objective_named: Build, name: str) -> None:
+    objective, g = objective_named(name), torch.Generator().manual_seed(4)
+    x, output = torch.randn(2, 1, 50, generator=g, dtype=torch.float64)
+    for t in (0.01, 0.5, 0.99, 1.0):
+        first, second, third = objective.implied(t, torch.float64)
+        wanted = objective.denoised(x, torch.tensor([t], dtype=torch.float64), output)
+        torch.testing.assert_close((first * x + second * output) / third, wanted, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(("sampler", "name"), [("euler", "flow"), ("ddim", "v"), ("ddpm", "epsilon")])

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from diffpolicy.config import MLPConfig, UNet1DConfig
+from diffpolicy.config import MLPConfig, TransformerConfig, UNet1DConfig
 from diffpolicy.models import build_backbone
 
 SMALL = {
     "mlp": MLPConfig(width=16, blocks=2, cond_width=8),
+    "transformer": TransformerConfig(width=16, blocks=2, heads=2, expansion=2),
     "unet1d": UNet1DConfig(channels=(8, 16, 24), kernel_size=3, groups=4, time_width=8),
 }
 

@@ -31,13 +31,15 @@ def test_a_thousand_levels_stay_apart() -> None:
 
 
 @pytest.mark.parametrize("obs_horizon", [1, 3])
-def test_history_is_laid_out_key_by_key_and_step_by_step(obs_horizon: int) -> None:
+def test_history_is_laid_out_step_by_step_and_key_by_key(obs_horizon: int) -> None:
     encoder = VectorEncoder({"keypoints": (3, 2), "agent_pos": (2,)}, obs_horizon)
     assert encoder.cond_dim == obs_horizon * 8
     assert not list(encoder.parameters())
     keypoints = torch.arange(2.0 * obs_horizon * 6).view(2, obs_horizon, 3, 2)
     agent = -torch.arange(2.0 * obs_horizon * 2).view(2, obs_horizon, 2)
     cond = encoder({"agent_pos": agent, "keypoints": keypoints})  # the encoder's order counts, not the observation's
-    assert cond.shape == (2, encoder.cond_dim)
+    assert cond.shape == (2, obs_horizon, 8)
     for row in range(2):
-        assert cond[row].tolist() == [*keypoints[row].flatten().tolist(), *agent[row].flatten().tolist()]
+        for step in range(obs_horizon):
+            wanted = [*keypoints[row, step].flatten().tolist(), *agent[row, step].tolist()]
+            assert cond[row, step].tolist() == wanted

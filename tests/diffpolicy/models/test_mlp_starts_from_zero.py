@@ -27,9 +27,13 @@ def test_a_new_network_learns_at_its_output_first(small: Callable[..., nn.Module
 def test_new_blocks_are_the_identity(blocks: int) -> None:
     backbone = MLPBackbone(MLPConfig(width=16, blocks=blocks, cond_width=8), horizon=8, action_dim=2, cond_dim=5)
     assert len(backbone.blocks) == blocks
-    h, c = torch.randn(3, 16), torch.randn(3, 8)
-    for block in backbone.blocks:
-        assert torch.equal(block(h, c), h)
+    h = torch.randn(3, 16)
+    context = backbone.condition(torch.rand(3), torch.randn(3, 5))
+    _, *modulations, shift, scale = context.split(backbone.parts, dim=-1)
+    for index, block in enumerate(backbone.blocks):
+        assert torch.equal(block(h, *modulations[3 * index : 3 * index + 3]), h)
+    assert (shift == 0).all()
+    assert (scale == 1).all()
 
 
 def test_dropout_works_in_training_only() -> None:

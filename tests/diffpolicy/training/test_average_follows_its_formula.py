@@ -81,5 +81,5 @@ def test_averages_share_no_memory_with_weights() -> None:
 
 def test_weights_of_another_network_are_refused() -> None:
     ema = EMA(parameters(1.0, 2.0), decay=0.9, power=0.75)
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(RuntimeError, match="same number of tensors"):
         ema.copy_to(parameters(1.0))

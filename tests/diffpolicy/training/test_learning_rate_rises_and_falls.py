@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from diffpolicy.config import TrainingConfig
-from diffpolicy.training.loop import learning_rate
+from diffpolicy.training.learner import learning_rate
 
 
 def rates(**changes: float) -> list[float]:

@@ -1,5 +1,6 @@
 """The same seed gives the same run, another seed another; and what the settings promise about batches holds."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,8 @@ from diffpolicy_demos import create_store, open_store
 from diffpolicy.checkpoint import load_checkpoint, load_policy
 from diffpolicy.errors import CheckpointError, ConfigError
 from diffpolicy.policy import DiffusionPolicy
-from diffpolicy.training.loop import draw_batch, learning_rate
+from diffpolicy.training.batches import Batches
+from diffpolicy.training.learner import learning_rate
 from diffpolicy.training.windows import Windows, load_windows
 
 
@@ -96,15 +98,18 @@ def windows(make_store: Callable[..., Path], tiny: Any) -> Windows:
     return load_windows(store, tiny().data, ("state",), obs_horizon=2, pred_horizon=16)[0]
 
 
+def unmirrored(windows: Windows, config: Any, step: int) -> Any:
+    data = dataclasses.replace(config.data, mirror=False, count_padding=False)
+    return Batches(windows, dataclasses.replace(config, data=data), "cpu").draw(step)
+
+
 @pytest.mark.parametrize("mirror", [True, False])
 def test_half_of_the_windows_are_mirrored_by_the_task(
     mirror: bool, windows: Windows, tiny: Any, make_policy: Callable[..., DiffusionPolicy]
 ) -> None:
     config = tiny(data={"mirror": mirror, "count_padding": False}, training={"batch_size": 2000})
     policy = make_policy(config)
-    batch = draw_batch(windows, config, policy, torch.Generator().manual_seed(3))
-    index = torch.randint(len(windows), (2000,), generator=torch.Generator().manual_seed(3))
-    plain = windows.batch(index)
+    batch, plain = Batches(windows, config, "cpu").draw(3), unmirrored(windows, config, 3)
     reflected, reflected_action = policy.task.mirror(plain["obs"], plain["action"])
     mirrored = (batch["action"] == reflected_action).flatten(1).all(1)
     kept = (batch["action"] == plain["action"]).flatten(1).all(1)
@@ -123,8 +128,7 @@ def test_padding_counts_only_when_asked(
             data={"count_padding": counted, "mirror": False, "observation_noise": 0}, training={"batch_size": 256}
         )
         policy = make_policy(config)
-        batch = draw_batch(windows, config, policy, torch.Generator().manual_seed(0))
-        padded = windows.batch(torch.randint(len(windows), (256,), generator=torch.Generator().manual_seed(0)))["mask"]
+        batch, padded = Batches(windows, config, "cpu").draw(0), unmirrored(windows, config, 0)["mask"]
         assert padded.any()
         assert not padded.all(1).any()
         gradient = _gradient_at_output(policy, batch)

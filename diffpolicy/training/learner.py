@@ -1,0 +1,81 @@
+"""One update of the weights: loss, gradients, a step of AdamW, and the average of the weights that is released.
+
+Nothing here waits for the device: the loss is returned as a tensor, and the gradients' norm stays one. Everything that an
+update changes is held here, so this is also what a checkpoint must hold to be resumed.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float
+from torch import Tensor
+
+from diffpolicy.config import ExperimentConfig, TrainingConfig
+from diffpolicy.policy import Batch, DiffusionPolicy
+from diffpolicy.training.ema import EMA
+
+
+class Learner:
+    """A policy in training.
+
+    Args:
+        config: the experiment.
+        policy: what learns; it is moved to the device.
+        accelerator: which device, and how many processes learn together.
+
+    Attributes:
+        policy: the raw weights.
+        averaged: a copy for evaluation; its weights are the average after `refresh_average`.
+        step_number: updates done.
+        generator: the source of times and noise.
+    """
+
+    def __init__(self, config: ExperimentConfig, policy: DiffusionPolicy, accelerator: Accelerator) -> None:
+        self.config, self.accelerator = config, accelerator
+        settings = config.training
+        self.policy = policy.to(accelerator.device).train()
+        self.averaged = copy.deepcopy(self.policy).requires_grad_(False).eval()
+        self.parameters = list(self.policy.parameters())
+        self.ema = EMA(self.parameters, decay=settings.ema_decay, power=settings.ema_power)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=0.0, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
+        )
+        self.generator = torch.Generator(accelerator.device).manual_seed(settings.seed + accelerator.process_index)
+        self.step_number = 0
+        if settings.compile:
+            self.policy.backbone.compile()
+        # With several processes the model is wrapped, and the gradients are averaged in `backward`.
+        self.model = accelerator.prepare(self.policy)
+
+    def step(self, batch: Batch) -> Float[Tensor, ""]:
+        """Learn from one batch. Returns its loss, on the device."""
+        settings, device = self.config.training, self.accelerator.device
+        self.optimizer.param_groups[0]["lr"] = learning_rate(self.step_number, settings)
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            loss = self.model(batch, generator=self.generator, observation_noise=self.config.data.observation_noise)
+        loss.backward()
+        # The optimizer divides gradients by this while it reads them: clipping them first would be one more way through.
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        self.optimizer.grad_scale = (norm / settings.gradient_clip).clamp(min=1.0)  # type: ignore[attr-defined]
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.ema.update(self.parameters)
+        self.step_number += 1
+        return loss.detach()
+
+    def refresh_average(self) -> DiffusionPolicy:
+        """Brings the averaged policy up to date and returns it."""
+        self.ema.copy_to(self.averaged.parameters())
+        return self.averaged
+
+
+def learning_rate(step: int, settings: TrainingConfig) -> float:
+    """Linear warm-up, then half a cosine to zero. A function of the step alone, so there is nothing to resume."""
+    if step < settings.warmup_steps:
+        return settings.learning_rate * (step + 1) / settings.warmup_steps
+    done = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
