@@ -63,7 +63,7 @@ class UNet1DConfig:
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """A diffusion transformer over the steps of a plan: adaptive normalization, cross-attention on the observation's steps."""
+    """A diffusion transformer over the steps of a plan: adaptive normalization, cross-attention on observation steps."""
 
     __pydantic_config__ = STRICT_KEYS
     name: Literal["transformer"] = "transformer"
@@ -223,8 +223,8 @@ class TrainingConfig:
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """bfloat16 is autocast: weights stay float32. About three times as fast on recent CPUs and on GPUs."""
     compile: bool = False
-    """Compile the backbone with torch.compile, which needs a C++ compiler and half a minute. On a CPU it saves about a tenth of
-    a step of the default policy: worth it from ten thousand steps on."""
+    """Compile the backbone with torch.compile, which needs a C++ compiler and half a minute; `diffpolicy bench train
+    --compile` measures whether that pays, and from how many steps on."""
     seed: int = 0
     """Of the first weights and of everything drawn in training."""
     log_every: int = 50

@@ -143,7 +143,7 @@ class _Plan(nn.Module):
 
     def forward(self, obs: list[Tensor], noise: Float[Tensor, "batch n horizon action"]) -> Tensor:
         policy = self.policy
-        cond = policy._encode(dict(zip(policy.obs_shapes, obs, strict=True)))
+        cond = policy.encode(dict(zip(policy.obs_shapes, obs, strict=True)))
         x, _ = sample(policy.backbone, policy.objective, cond, noise, sampler=self.sampler, steps=self.steps)
         return policy.normalizer.unnormalize("action", x)
 

@@ -111,7 +111,7 @@ class DiffusionPolicy(nn.Module):
         x0 = self.normalizer.normalize("action", batch["action"])
         t = self.objective.times(len(x0), generator, x0.device)
         noise = torch.randn(x0.shape, generator=generator, device=x0.device)
-        cond = self._encode(batch["obs"], generator, observation_noise)
+        cond = self.encode(batch["obs"], generator, observation_noise)
         output = self.backbone(self.objective.corrupt(x0, noise, t), t, cond)
         error = (output.float() - self.objective.target(x0, noise, t)).square()
         mask = batch.get("mask")
@@ -165,7 +165,7 @@ class DiffusionPolicy(nn.Module):
             x, path = sample(
                 self.backbone,
                 self.objective,
-                self._encode(observation),
+                self.encode(observation),
                 noise,
                 sampler=sampler or self.config.sampler,
                 steps=self.config.steps if steps is None else steps,
@@ -180,7 +180,16 @@ class DiffusionPolicy(nn.Module):
         """The standard deviation of the noise in each frame of a path, in normalized units: 1 first, 0 last."""
         return noise_levels(self.objective, self.config.steps if steps is None else steps)
 
-    def _encode(self, obs: Observation, generator: torch.Generator | None = None, noise: float = 0.0) -> Tensor:
+    def encode(
+        self, obs: Observation, generator: torch.Generator | None = None, noise: float = 0.0
+    ) -> Float[Tensor, "batch cond"]:
+        """What conditions the network: observations (batch, obs_horizon, *shape) by key as one row of numbers each.
+
+        Args:
+            obs: in the world's units; pictures as uint8.
+            generator: the source of noise and, in training, of what is done to pictures.
+            noise: standard deviation of the noise added to normalized features.
+        """
         features = self._features(obs)
         for key in self.encoder.numbers:
             value = self.normalizer.normalize(key, features[key])

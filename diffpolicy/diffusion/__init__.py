@@ -1,7 +1,8 @@
 """Objectives (how data becomes noise and what the network learns of it) and samplers (the way back).
 
 An objective is small: `times`, `corrupt`, `target`, `denoised`, and `implied`, which is the same as weights. Time runs from
-0 (data) to 1 (noise) for all of them, so that networks, pictures and tests treat them alike. The schedules themselves are diffusers'.
+0 (data) to 1 (noise) for all of them, so that networks, pictures and tests treat them alike. The schedules themselves are
+diffusers'.
 """
 
 from __future__ import annotations

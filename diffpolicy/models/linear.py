@@ -43,6 +43,8 @@ class Linear(nn.Linear):
     ) -> Float[Tensor, "*batch out"]:
         """The products of x with the weight, plus the bias, plus a constant offset where one is given."""
         # A plan passes here a hundred times, so what is asked is asked in the cheapest way (`self.weight` is a search).
+        weight: Tensor | None
+        bias: Tensor | None
         weight, bias = self._parameters["weight"], self._parameters["bias"]
         assert weight is not None
         assert bias is not None

@@ -49,12 +49,11 @@ class Windows:
     def batch(self, index: Int[Tensor, " batch"], device: torch.device | str | None = None) -> Batch:
         """The windows of these numbers, on a device (where the windows are, unless given)."""
         index = index.to(self.steps.device)
-        batch = self._gathered(index) if self._laid_out is None else self._from_rows(self._laid_out, index)
-        return Batch(
-            obs={key: value.to(device) for key, value in batch["obs"].items()},
-            action=batch["action"].to(device),
-            mask=batch["mask"].to(device),
-        )
+        batch = self._gathered(index) if self._laid_out is None else self._from_rows(*self._laid_out, index)
+        if device is not None:
+            batch["obs"] = {key: value.to(device) for key, value in batch["obs"].items()}
+            batch["action"], batch["mask"] = batch["action"].to(device), batch["mask"].to(device)
+        return batch
 
     def _gathered(self, index: Int[Tensor, " batch"]) -> Batch:
         start = self.steps[index, None] - self.obs_horizon + 1
@@ -73,19 +72,31 @@ class Windows:
         None for pictures, and where the rows would take more memory than they are worth.
         """
         values = (*self.obs.values(), self.action)
-        numbers = sum(value[0].numel() * horizon for value, horizon in zip(values, self._horizons, strict=True))
+        numbers = sum(count for count, _ in self._parts)
         if any(value.dtype != torch.float32 for value in values) or 4 * numbers * len(self) > _LAID_OUT_BYTES:
             return None
         every = self._gathered(torch.arange(len(self), device=self.steps.device))
         return torch.cat([value.flatten(1) for value in (*every["obs"].values(), every["action"])], 1), every["mask"]
 
-    def _from_rows(self, laid_out: tuple[Tensor, Tensor], index: Int[Tensor, " batch"]) -> Batch:
-        shapes = [
-            (h, *value.shape[1:]) for h, value in zip(self._horizons, (*self.obs.values(), self.action), strict=True)
-        ]
-        parts = laid_out[0].index_select(0, index).split([math.prod(shape) for shape in shapes], dim=1)
-        *obs, action = (part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True))
-        return Batch(obs=dict(zip(self.obs, obs, strict=True)), action=action, mask=laid_out[1].index_select(0, index))
+    def _from_rows(
+        self,
+        rows: Float[Tensor, "windows numbers"],
+        masks: Bool[Tensor, "windows horizon"],
+        index: Int[Tensor, " batch"],
+    ) -> Batch:
+        *obs, action = rows.index_select(0, index).split_with_sizes([count for count, _ in self._parts], dim=1)
+        *shapes, acted = (shape for _, shape in self._parts)
+        return Batch(
+            obs={key: seen.view(-1, *shape) for key, seen, shape in zip(self.obs, obs, shapes, strict=True)},
+            action=action.view(-1, *acted),
+            mask=masks.index_select(0, index),
+        )
+
+    @cached_property
+    def _parts(self) -> list[tuple[int, tuple[int, ...]]]:
+        """How many numbers of a row belong to each key, the actions last, and their shape."""
+        values = zip(self._horizons, (*self.obs.values(), self.action), strict=True)
+        return [(horizon * math.prod(value.shape[1:]), (horizon, *value.shape[1:])) for horizon, value in values]
 
     @property
     def _horizons(self) -> tuple[int, ...]:

@@ -101,7 +101,7 @@ def test_only_numbers_are_normalized_and_get_noise(policy: DiffusionPolicy) -> N
     assert policy.normalizer.keys == ("agent_pos", "action")
     assert not any("pixels" in name for name in policy.state_dict())
     obs = batch()["obs"]
-    quiet, noisy = policy._encode(obs, seeded()), policy._encode(obs, seeded(), 0.1)
+    quiet, noisy = policy.encode(obs, seeded()), policy.encode(obs, seeded(), 0.1)
     changed = (quiet != noisy).any(dim=0).view(2, -1)
     assert changed[:, :2].all()  # the agent's x and y
     assert not changed[:, 2:].any()
