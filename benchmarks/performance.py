@@ -135,11 +135,10 @@ def _training(result: dict[str, Any]) -> list[str]:
 
 
 def _compiled(network: str, found: dict[str, Any]) -> str:
-    after = found["break_even_steps"]
-    return (
-        f"`torch.compile` of {network}: {found['compile_s']:.0f} s, for {_number(found['saved_us'] / 1e3)} ms less a step: "
-        + (f"it pays after {after:,.0f} steps." if after else "it never pays.")
-    )
+    after, began = found["break_even_steps"], f"`torch.compile` of {network} takes {found['compile_s']:.0f} s"
+    if not after:
+        return f"{began} and saves nothing: a step takes {_number(-found['saved_us'] / 1e3)} ms longer."
+    return f"{began} and saves {_number(found['saved_us'] / 1e3)} ms a step: it pays after {after:,.0f} steps."
 
 
 def _sampling(result: dict[str, Any]) -> list[str]:

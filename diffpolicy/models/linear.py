@@ -1,8 +1,8 @@
 """A linear layer that oneDNN multiplies on the CPU when nothing is being learned.
 
-A plan is made from products too small for MKL to do well: packed once, oneDNN's are 1.3 to 2.7 times as fast in float32.
-And they are invariant: a row's result does not depend on its place, on the number of rows, or on the threads (a test holds
-it), so one robot's plan is, bit for bit, the plan it would get among fifty.
+A plan is made from products too small for MKL to do well; packed once, oneDNN's are faster. And they are invariant: a row's
+result does not depend on its place, on the number of rows, or on the threads (a test holds it), so one robot's plan is, bit
+for bit, the plan it would get among fifty.
 """
 
 from __future__ import annotations

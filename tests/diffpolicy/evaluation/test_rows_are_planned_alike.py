@@ -49,6 +49,23 @@ def test_of_the_released_policy() -> None:
     assert_rows_are_planned_alike(load_policy("pusht-state"))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_one_robots_plan_is_its_plan_among_many(threads: int) -> None:
+    """Of the released policy: what a controller does on a robot is what was evaluated, bit for bit."""
+    policy, y, before = load_policy("pusht-state"), states(ROWS), torch.get_num_threads()
+
+    def plans(rows: list[int]) -> Any:
+        return policy.sample({"state": y[rows]}, generator=[torch.Generator().manual_seed(row) for row in rows])
+
+    together = plans(list(range(ROWS)))
+    try:
+        torch.set_num_threads(threads)
+        for row in (0, 1, 31, ROWS - 1):
+            assert torch.equal(plans([row])[0], together[row])
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("backbone", BACKBONES.values(), ids=BACKBONES)
 @pytest.mark.parametrize("objective", [{"name": "flow"}, {"name": "ddpm", "train_timesteps": 4}], ids=["flow", "ddpm"])
 def test_of_any_policy(backbone: dict[str, Any], objective: dict[str, Any], tiny: Any, make_policy: Any) -> None:
