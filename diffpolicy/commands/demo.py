@@ -1,4 +1,4 @@
-"""`diffpolicy demo`: the whole of the project in ten minutes on a laptop."""
+"""`diffpolicy demo`: the whole of the project in six minutes on a laptop."""
 
 from __future__ import annotations
 
