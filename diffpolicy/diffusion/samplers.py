@@ -87,18 +87,21 @@ def sample(
     """
     table = sampler_steps(objective, sampler, steps, noise.dtype)
     predict = _conditioned(model, [step.t for step in table], cond, noise)
-    path = [noise]
+    # Buffers for all states and for the implied data: nothing else of a step's own arithmetic is allocated.
+    path = noise.new_empty((len(table) + 1, *noise.shape))
+    path[0].copy_(noise)
+    data = torch.empty_like(noise)
     for index, step in enumerate(table):
-        x = path[-1]
+        x, following = path[index], path[index + 1]
         output = predict(x, index)
         data_x, data_output, data_over = step.implied
         # Two roundings, then the division: near pure noise it magnifies what the difference of the two has lost.
-        data = (output * data_output).add_(x if data_x == 1 else x * data_x)
+        torch.mul(output, data_output, out=data).add_(x if data_x == 1 else x * data_x)
         if data_over != 1:
             data.div_(data_over)
         if limit is not None:
             data.clamp_(-limit, limit)
-        following = data * step.next_data
+        torch.mul(data, step.next_data, out=following)
         if step.next_x:
             following.add_(x, alpha=step.next_x)
         if step.next_output:
@@ -106,8 +109,7 @@ def sample(
         if step.next_noise:
             fresh = standard_normal(tuple(x.shape), generator, x.device, x.dtype)
             following.add_(fresh, alpha=step.next_noise)
-        path.append(following)
-    return path[-1], torch.stack(path)
+    return path[-1], path
 
 
 def noise_levels(objective: DDPM | Flow, steps: int) -> Float[Tensor, " frames"]:
