@@ -24,6 +24,7 @@ from diffpolicy.checkpoint import find_checkpoint, load_checkpoint
 from diffpolicy.diffusion import sample, sampler_steps, standard_normal
 from diffpolicy.diffusion.samplers import Step
 from diffpolicy.errors import CheckpointError, ConfigError
+from diffpolicy.models import is_picture
 from diffpolicy.policy import DiffusionPolicy
 from diffpolicy.tasks import Observation
 
@@ -113,7 +114,7 @@ def describe(policy: DiffusionPolicy, sampler: str, steps: int) -> dict[str, Any
         {
             "key": key,
             "shape": ["batch", config.obs_horizon, *shape],
-            "dtype": "uint8" if _is_picture(shape) else "float32",
+            "dtype": "uint8" if is_picture(shape) else "float32",
         }
         for key, shape in policy.obs_shapes.items()
     ]
@@ -234,7 +235,7 @@ def _observations(policy: DiffusionPolicy, rows: int, generator: torch.Generator
     drawn: Observation = {}
     for key, shape in policy.obs_shapes.items():
         size = (rows, policy.config.obs_horizon, *shape)
-        if _is_picture(shape):
+        if is_picture(shape):
             drawn[key] = torch.randint(256, size, generator=generator, dtype=torch.uint8)
             continue
         low, high = -torch.ones(shape), torch.ones(shape)
@@ -250,7 +251,3 @@ def _range(policy: DiffusionPolicy, key: str, shape: tuple[int, ...]) -> tuple[T
     """The smallest and the largest demonstrated numbers of a feature, or of the action."""
     one = torch.ones(shape)
     return policy.normalizer.unnormalize(key, -one), policy.normalizer.unnormalize(key, one)
-
-
-def _is_picture(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 3 and shape[-1] == 3

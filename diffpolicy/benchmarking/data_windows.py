@@ -18,12 +18,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from diffpolicy.errors import ConfigError
-from diffpolicy.training.windows import Windows, make_windows
+from diffpolicy.training.windows import Windows, make_windows, read_steps
 
 OBS_HORIZON = 2
 PRED_HORIZON = 16
-#: Steps read at once on the way into memory: the published pictures are float32, 110 kB a step.
-_STRETCH_STEPS = 512
 
 Read = Callable[[str, int, int], Shaped[np.ndarray, "steps ..."]]
 """Key, first step, one past the last step, to these steps."""
@@ -87,16 +85,10 @@ def load_recording(
     Raises:
         StoreError: A file is damaged or missing.
     """
-    first = {key: _in_memory(store.read(key, 0, 1)) for key in (*keys, "action")}
-    fitting = most_bytes // sum(value.nbytes for value in first.values())
+    wanted = (*keys, "action")
+    fitting = most_bytes // sum(value.nbytes for value in read_steps(store, wanted, 1).values())
     episodes = max(1, int(np.searchsorted(store.episode_ends, fitting, side="right")))
-    steps = int(store.episode_ends[episodes - 1])
-    arrays = {key: np.empty((steps, *value.shape[1:]), value.dtype) for key, value in first.items()}
-    for start in range(0, steps, _STRETCH_STEPS):
-        stop = min(start + _STRETCH_STEPS, steps)
-        for key, array in arrays.items():
-            array[start:stop] = store.read(key, start, stop)
-        on_steps(stop - start)
+    arrays = read_steps(store, wanted, int(store.episode_ends[episodes - 1]), on_steps)
     action = arrays.pop("action")
     ends = store.episode_ends[:episodes]
     windows = make_windows(arrays, action, ends, obs_horizon=OBS_HORIZON, pred_horizon=PRED_HORIZON)
@@ -167,7 +159,3 @@ def _clamped(array: Tensor, start: int, horizon: int, low: int, high: int) -> Te
     if start >= low and start + horizon - 1 <= high:
         return array[start : start + horizon]
     return array[torch.arange(start, start + horizon).clamp(low, high)]
-
-
-def _in_memory(values: np.ndarray) -> np.ndarray:
-    return values if values.dtype == np.uint8 else values.astype(np.float32)

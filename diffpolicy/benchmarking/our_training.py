@@ -11,9 +11,9 @@ from diffpolicy_demos import open_store
 
 from diffpolicy.config import ExperimentConfig, MLPConfig, UNet1DConfig
 from diffpolicy.config_file import load_config
-from diffpolicy.policy import Batch, DiffusionPolicy
+from diffpolicy.policy import Batch
 from diffpolicy.training.batches import Batches
-from diffpolicy.training.learner import Learner
+from diffpolicy.training.learner import Learner, new_policy
 from diffpolicy.training.windows import Windows, load_windows
 
 #: Network to the experiment that it is taken from. Both learn from the bundled demonstrations, which hold `state`.
@@ -33,13 +33,13 @@ class OurTraining:
     def __init__(
         self, config: ExperimentConfig, windows: Windows, device: torch.device, learner: Learner | None = None
     ) -> None:
-        self.config, self.device = config, device
+        self.config = config
         if learner is None:
             torch.manual_seed(config.training.seed)
             accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
             learner = Learner(config, new_policy(config, windows), accelerator)
         self.learner, self.policy = learner, learner.policy
-        self.batches = Batches(windows.to(device) if windows.fits(device) else windows, config, device)
+        self.batches = Batches(windows, config, device)
         self._steps = 0
 
     def draw(self) -> Batch:
@@ -50,11 +50,6 @@ class OurTraining:
     def step(self) -> None:
         """Draws a batch and learns from it."""
         self.learner.step(self.draw())
-
-    def loss(self, batch: Batch) -> torch.Tensor:
-        """The loss, in the experiment's precision."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.training.precision == "bfloat16"):
-            return self.policy(batch, observation_noise=self.config.data.observation_noise)
 
 
 def experiment(network: str, *, batch: int, width: int | None = None) -> ExperimentConfig:
@@ -89,11 +84,3 @@ def open_windows(config: ExperimentConfig) -> Windows:
     store = open_store(config.data.path)
     horizons = {"obs_horizon": policy.obs_horizon, "pred_horizon": policy.pred_horizon}
     return load_windows(store, config.data, policy.observations, **horizons)[0]
-
-
-def new_policy(config: ExperimentConfig, windows: Windows) -> DiffusionPolicy:
-    """An untrained policy that fits the windows."""
-    shapes = {key: tuple(value.shape[1:]) for key, value in windows.obs.items()}
-    policy = DiffusionPolicy(config.policy, shapes, windows.action.shape[-1])
-    policy.fit_normalizer(windows.obs, windows.action, mirror=config.data.mirror)
-    return policy

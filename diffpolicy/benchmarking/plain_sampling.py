@@ -36,10 +36,7 @@ class PlainSampler:
     def sample(self, obs: Mapping[str, Tensor], n: int, *, steps: int, generator: torch.Generator) -> Tensor:
         """Plans (batch, n, pred_horizon, action) in the world's units, as `DiffusionPolicy.sample` draws them."""
         policy = self._policy
-        features = dict(policy.task.features(dict(obs)))
-        for key in policy.encoder.numbers:
-            features[key] = policy.normalizer.normalize(key, features[key])
-        cond = policy.encoder(features).repeat_interleave(n, dim=0)
+        cond = policy.encode(dict(obs)).repeat_interleave(n, dim=0)
         shape = (len(cond), policy.config.pred_horizon, policy.action_dim)
         noise = torch.randn(shape, generator=generator, device=generator.device).to(policy.device)
 

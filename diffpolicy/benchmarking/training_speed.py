@@ -112,12 +112,12 @@ def split_step(
     fixed = ours.draw()
 
     def backward() -> None:
-        ours.loss(fixed).backward()
+        ours.learner.loss(fixed).backward()
         ours.policy.zero_grad()
 
     contestants = {
         _BATCH: _timed(device, ours.draw),
-        _FORWARD: _timed(device, lambda: ours.loss(fixed)),
+        _FORWARD: _timed(device, lambda: ours.learner.loss(fixed)),
         _BACKWARD: _timed(device, backward),
         _STEP: _timed(device, lambda: ours.learner.step(fixed)),
     }

@@ -17,9 +17,8 @@ class DDPM:
     """
 
     def __init__(self, config: DDPMConfig) -> None:
-        from diffusers import (
-            DDPMScheduler,
-        )  # here: importing it takes a second, which other objectives need not wait for
+        # Here: importing it takes a second, which other objectives need not wait for.
+        from diffusers import DDPMScheduler
 
         self.config = config
         # The linear schedules were published for 1,000 levels; of fewer, each adds more, so that the last is noise still.

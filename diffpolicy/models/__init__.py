@@ -1,20 +1,27 @@
 """Networks: backbones `model(x, t, cond)` and the encoder that turns an observation into `cond`.
 
-Every backbone takes x (batch, horizon, action), t (batch,) in [0, 1] with 1 pure noise, cond (batch, cond), and returns
-the shape of x. They know nothing of objectives and samplers.
+Every backbone is a `Backbone`. They know nothing of objectives and samplers.
 """
 
 from __future__ import annotations
 
-from torch import nn
-
 from diffpolicy.config import MLPConfig, TransformerConfig, UNet1DConfig
-from diffpolicy.models.encoder import ObservationEncoder, VectorEncoder
+from diffpolicy.models.backbone import Backbone
+from diffpolicy.models.encoder import ObservationEncoder, VectorEncoder, is_picture
 from diffpolicy.models.mlp import MLPBackbone
 from diffpolicy.models.transformer import TransformerBackbone
 from diffpolicy.models.unet1d import UNet1D
 
-__all__ = ["MLPBackbone", "ObservationEncoder", "TransformerBackbone", "UNet1D", "VectorEncoder", "build_backbone"]
+__all__ = [
+    "Backbone",
+    "MLPBackbone",
+    "ObservationEncoder",
+    "TransformerBackbone",
+    "UNet1D",
+    "VectorEncoder",
+    "build_backbone",
+    "is_picture",
+]
 
 
 def build_backbone(
@@ -24,7 +31,7 @@ def build_backbone(
     action_dim: int,
     cond_dim: int,
     obs_horizon: int = 1,
-) -> nn.Module:
+) -> Backbone:
     """The one place that knows which config belongs to which network. `cond` holds `obs_horizon` steps in turn."""
     if isinstance(config, TransformerConfig):
         sizes = {"horizon": horizon, "action_dim": action_dim, "cond_dim": cond_dim}

@@ -55,7 +55,7 @@ class ObservationEncoder(nn.Module):
         self, shapes: Mapping[str, tuple[int, ...]], obs_horizon: int, config: ImageEncoderConfig | None = None
     ) -> None:
         super().__init__()
-        cameras = {key: shape for key, shape in shapes.items() if len(shape) == 3 and shape[-1] == 3}
+        cameras = {key: shape for key, shape in shapes.items() if is_picture(shape)}
         if config is None:
             _refuse_large(cameras)
             cameras = {}
@@ -93,6 +93,11 @@ class ObservationEncoder(nn.Module):
             camera = self.cameras[index % len(self.cameras)]
             parts.append(camera(features[key], generator))
         return torch.cat(parts, dim=-1).flatten(1)
+
+
+def is_picture(shape: tuple[int, ...]) -> bool:
+    """Whether one step of this shape is a picture: (height, width, 3)."""
+    return len(shape) == 3 and shape[-1] == 3
 
 
 def _refuse_large(cameras: Mapping[str, tuple[int, ...]]) -> None:

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, layer_norm, silu
 
 from diffpolicy.config import MLPConfig
+from diffpolicy.models.backbone import Backbone
 from diffpolicy.models.linear import Linear
 from diffpolicy.models.time_embedding import TimeEmbedding
 
 
-class MLPBackbone(nn.Module):
+class MLPBackbone(Backbone):
     """See the module's text. Starts as the zero function, and each block as the identity."""
 
     def __init__(self, config: MLPConfig, *, horizon: int, action_dim: int, cond_dim: int) -> None:
@@ -39,25 +40,15 @@ class MLPBackbone(nn.Module):
         self.identity: Tensor
         self.output = _zeroed(Linear(width, size))
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch horizon action"],
-        t: Float[Tensor, " batch"],
-        cond: Float[Tensor, "batch cond"],
-    ) -> Float[Tensor, "batch horizon action"]:
-        return self.denoise(x, self.condition(t, cond))
-
     def condition(
         self, t: Float[Tensor, "*times"], cond: Float[Tensor, "*rows cond"]
     ) -> Float[Tensor, "*both context"]:
-        """All that does not depend on x: t and cond broadcast, so that one call serves every step of a sampler."""
         c = silu(self.embed_time(t) + self.embed_cond(cond))
         return self.modulation(c, self.identity)
 
     def denoise(
         self, x: Float[Tensor, "*batch horizon action"], context: Float[Tensor, "*rows context"]
     ) -> Float[Tensor, "*batch horizon action"]:
-        """The network's output, given what `condition` returned; the context broadcasts over sequences."""
         embedded, *modulations, shift, scale = context.split(self.parts, dim=-1)
         h = self.embed_action(x.flatten(-2)) + embedded
         for index, block in enumerate(self.blocks):

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention, silu
 
 from diffpolicy.config import TransformerConfig
+from diffpolicy.models.backbone import Backbone
 from diffpolicy.models.linear import Linear
 from diffpolicy.models.time_embedding import TimeEmbedding
 
 
-class TransformerBackbone(nn.Module):
+class TransformerBackbone(Backbone):
     """See the module's text. `cond` holds `obs_horizon` observation steps, one after another."""
 
     def __init__(
@@ -47,18 +48,9 @@ class TransformerBackbone(nn.Module):
         self.identity: Tensor
         self.memory = Linear(width, 2 * config.blocks * width)
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch horizon action"],
-        t: Float[Tensor, " batch"],
-        cond: Float[Tensor, "batch cond"],
-    ) -> Float[Tensor, "batch horizon action"]:
-        return self.denoise(x, self.condition(t, cond))
-
     def condition(
         self, t: Float[Tensor, "*times"], cond: Float[Tensor, "*rows cond"]
     ) -> Float[Tensor, "*both context"]:
-        """All that does not depend on x: t and cond broadcast, so that one call serves every step of a sampler."""
         modulation = self.modulation(silu(self.embed_time(t) + self.embed_cond(cond)), self.identity)
         observed = self.embed_step(cond.unflatten(-1, (self.obs_horizon, -1))) + self.step_places
         memory = self.memory(observed).flatten(-2).expand(*modulation.shape[:-1], -1)
@@ -67,7 +59,6 @@ class TransformerBackbone(nn.Module):
     def denoise(
         self, x: Float[Tensor, "*batch horizon action"], context: Float[Tensor, "*rows context"]
     ) -> Float[Tensor, "*batch horizon action"]:
-        """The network's output, given what `condition` returned; the context broadcasts over sequences."""
         rows = context.expand(*x.shape[:-2], -1).flatten(0, -2)
         modulation, memory = rows.split((len(self.identity), rows.shape[-1] - len(self.identity)), dim=-1)
         *modulations, shift, scale = modulation[:, None].split(self.parts, dim=-1)

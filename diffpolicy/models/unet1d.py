@@ -13,12 +13,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from diffpolicy.config import UNet1DConfig
+from diffpolicy.models.backbone import Backbone
 from diffpolicy.models.conv1d import Conv1d
 from diffpolicy.models.linear import Linear
 from diffpolicy.models.time_embedding import TimeEmbedding
 
 
-class UNet1D(nn.Module):
+class UNet1D(Backbone):
     """`len(channels)` levels; each but the last halves the horizon, which must be divisible accordingly."""
 
     def __init__(self, config: UNet1DConfig, *, horizon: int, action_dim: int, cond_dim: int) -> None:
@@ -51,18 +52,9 @@ class UNet1D(nn.Module):
         # Scale and shift of all blocks, in the order in which they are built and passed.
         self.film = Linear(width + cond_dim, sum(self.parts))
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch horizon action"],
-        t: Float[Tensor, " batch"],
-        cond: Float[Tensor, "batch cond"],
-    ) -> Float[Tensor, "batch horizon action"]:
-        return self.denoise(x, self.condition(t, cond))
-
     def condition(
         self, t: Float[Tensor, "*times"], cond: Float[Tensor, "*rows cond"]
     ) -> Float[Tensor, "*both context"]:
-        """All that does not depend on x: t and cond broadcast, so that one call serves every step of a sampler."""
         embedded = self.embed_time(t)
         batch = torch.broadcast_shapes(embedded.shape[:-1], cond.shape[:-1])
         both = torch.cat([embedded.expand(*batch, -1), cond.expand(*batch, -1)], dim=-1)
@@ -71,7 +63,6 @@ class UNet1D(nn.Module):
     def denoise(
         self, x: Float[Tensor, "*batch horizon action"], context: Float[Tensor, "*rows context"]
     ) -> Float[Tensor, "*batch horizon action"]:
-        """The network's output, given what `condition` returned; the context broadcasts over sequences."""
         rows = context.expand(*x.shape[:-2], -1).flatten(0, -2)
         films = iter(rows[..., None].split(self.parts, dim=1))
         h = x.flatten(0, -3).transpose(1, 2)

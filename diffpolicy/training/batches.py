@@ -26,7 +26,7 @@ class Batches:
     """The batches of a run. A context manager: leaving it ends the fetching ahead.
 
     Args:
-        windows: what to draw from, with replacement.
+        windows: what to draw from, with replacement; they go to the device if they fit there.
         config: batch size, seed, mirror, and whether padding counts.
         device: where batches are wanted.
         process: the number of this process, of several that learn together; each draws other windows.
@@ -42,11 +42,12 @@ class Batches:
         process: int = 0,
         ahead: bool | None = None,
     ) -> None:
-        self.windows, self.config, self.device = windows, config, torch.device(device)
+        self.config, self.device = config, torch.device(device)
+        self.windows = windows.to(self.device) if windows.fits(self.device) else windows
         self.mirror = load_task(config.policy.task).mirror if config.data.mirror else None
         self._generator, self._process = torch.Generator(), process
         self._drawn: tuple[int, Tensor, Tensor] | None = None
-        ahead = windows.steps.device.type != self.device.type if ahead is None else ahead
+        ahead = self.windows.steps.device.type != self.device.type if ahead is None else ahead
         self._pool = ThreadPoolExecutor(1, "batches") if ahead else None
         self._ahead: deque[tuple[int, Future[tuple[Batch, Tensor]]]] = deque()
 
@@ -71,8 +72,7 @@ class Batches:
     def _gathered(self, step: int) -> tuple[Batch, Tensor]:
         """Windows on the device, and which of them to mirror."""
         index, coin = self._drawn_for(step)
-        where = self.windows.steps.device
-        batch = self.windows.batch(index.to(where, non_blocking=True))
+        batch = self.windows.batch(index)
         if self.config.data.count_padding:
             del batch["mask"]
         if self._pool is not None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from diffpolicy.config import ExperimentConfig, TrainingConfig
 from diffpolicy.policy import Batch, DiffusionPolicy
 from diffpolicy.training.ema import EMA
+from diffpolicy.training.windows import Windows
 
 
 class Learner:
@@ -53,10 +54,9 @@ class Learner:
 
     def step(self, batch: Batch) -> Float[Tensor, ""]:
         """Learn from one batch. Returns its loss, on the device."""
-        settings, device = self.config.training, self.accelerator.device
+        settings = self.config.training
         self.optimizer.param_groups[0]["lr"] = learning_rate(self.step_number, settings)
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-            loss = self.model(batch, generator=self.generator, observation_noise=self.config.data.observation_noise)
+        loss = self.loss(batch)
         loss.backward()
         # The optimizer divides gradients by this while it reads them: clipping them first would be one more way through.
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
@@ -67,10 +67,30 @@ class Learner:
         self.step_number += 1
         return loss.detach()
 
+    def loss(self, batch: Batch) -> Float[Tensor, ""]:
+        """The loss of a batch, in the experiment's precision."""
+        lowered = self.config.training.precision == "bfloat16"
+        with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=lowered):
+            return self.model(batch, generator=self.generator, observation_noise=self.config.data.observation_noise)
+
     def refresh_average(self) -> DiffusionPolicy:
         """Brings the averaged policy up to date and returns it."""
         self.ema.copy_to(self.averaged.parameters())
         return self.averaged
+
+
+def unfitted_policy(config: ExperimentConfig, windows: Windows) -> DiffusionPolicy:
+    """A policy of the windows' shapes that knows no ranges yet."""
+    shapes = {key: tuple(value.shape[1:]) for key, value in windows.obs.items()}
+    return DiffusionPolicy(config.policy, shapes, windows.action.shape[-1])
+
+
+def new_policy(config: ExperimentConfig, windows: Windows) -> DiffusionPolicy:
+    """An untrained policy, with the ranges of the recorded steps that the windows are laid over."""
+    policy, used = unfitted_policy(config, windows), torch.unique(windows.steps)
+    obs = {key: value[used] for key, value in windows.obs.items()}
+    policy.fit_normalizer(obs, windows.action[used], mirror=config.data.mirror)
+    return policy
 
 
 def learning_rate(step: int, settings: TrainingConfig) -> float:

@@ -26,7 +26,7 @@ from diffpolicy.errors import CheckpointError, ConfigError
 from diffpolicy.policy import DiffusionPolicy
 from diffpolicy.training.batches import Batches
 from diffpolicy.training.card import training_card
-from diffpolicy.training.learner import Learner, learning_rate
+from diffpolicy.training.learner import Learner, learning_rate, new_policy, unfitted_policy
 from diffpolicy.training.log import RunLog
 from diffpolicy.training.resume import STATE, TENSORS, generator_states, resume_run, training_tensors
 from diffpolicy.training.stopping import agreed, stop_on_signal
@@ -81,9 +81,8 @@ def train(
     settings = config.training
     # Autocast is entered by the learner: accelerate would keep the first run's precision for all later runs of a process.
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
-    windows = train_windows.to(accelerator.device) if train_windows.fits(accelerator.device) else train_windows
     torch.manual_seed(settings.seed)
-    learner = Learner(config, _new_policy(config, windows, init_from), accelerator)
+    learner = Learner(config, _first_policy(config, train_windows, init_from), accelerator)
     progress: dict[str, Any] = {"step": 0, "best_score": None, "seconds": 0.0, "logged_step": 0, "loss_sum": 0.0}
     if resume is not None:
         progress |= resume_run(learner, resume)
@@ -108,15 +107,14 @@ def train(
         averaged = learner.refresh_average()
         logged = {"logged_step": log.logged_step, "loss_sum": float(loss_sum)}
         state = progress | logged | {"step": step, "ema_step": learner.ema.step, "generators": states}
-        tensors = training_tensors(learner.policy, learner.optimizer) if resumable else {}
-        files = {TENSORS: tensors, STATE: state} if resumable else {}
+        files = {TENSORS: training_tensors(learner.policy, learner.optimizer), STATE: state} if resumable else {}
         trained = {"steps": step, "seconds": round(progress["seconds"], 1), "episodes": _count(train_windows)}
         card = training_card(config, trained, log.latest)
         save_checkpoint(folder / name, averaged, config, card=card, trained=trained, extra_files=files)
 
     loss_sum = torch.full((), progress["loss_sum"], device=accelerator.device)
     step, last_step = progress["step"], min(settings.steps, settings.steps if stop_after is None else stop_after)
-    batches = Batches(windows, config, accelerator.device, process=accelerator.process_index)
+    batches = Batches(train_windows, config, accelerator.device, process=accelerator.process_index)
     with stop_on_signal() as stopping, log, batches:
         while step < last_step and not agreed(accelerator, stopping()):
             began = time.perf_counter()
@@ -159,21 +157,17 @@ def validation_loss(policy: DiffusionPolicy, held_out: Windows, settings: Traini
     return float(torch.stack(losses).sum() / len(index))
 
 
-def _new_policy(config: ExperimentConfig, windows: Windows, init_from: str | Path | None) -> DiffusionPolicy:
-    shapes = {key: tuple(value.shape[1:]) for key, value in windows.obs.items()}
-    policy = DiffusionPolicy(config.policy, shapes, windows.action.shape[-1])
+def _first_policy(config: ExperimentConfig, windows: Windows, init_from: str | Path | None) -> DiffusionPolicy:
     if init_from is None:
-        used = torch.unique(windows.steps).cpu()
-        obs = {key: value.cpu()[used] for key, value in windows.obs.items()}
-        policy.fit_normalizer(obs, windows.action.cpu()[used], mirror=config.data.mirror)
-        return policy
+        return new_policy(config, windows)
+    policy = unfitted_policy(config, windows)
     source, _ = load_checkpoint(find_checkpoint(init_from))
     try:
         policy.load_state_dict(source.state_dict())
     except RuntimeError:
         raise CheckpointError(
             f"--init-from {init_from}: its network or observations ({', '.join(source.obs_shapes)}) differ from this "
-            f"experiment's ({', '.join(shapes)}); start from a checkpoint of the same `policy`"
+            f"experiment's ({', '.join(policy.obs_shapes)}); start from a checkpoint of the same `policy`"
         ) from None
     return policy
 

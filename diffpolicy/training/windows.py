@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,7 +22,7 @@ from diffpolicy.errors import ConfigError
 from diffpolicy.policy import Batch
 
 _LAID_OUT_BYTES = 1 << 28
-_STEPS_AT_ONCE = 1024
+_STEPS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -187,8 +187,8 @@ def load_windows(
         )
     train, held_out = split_episodes(store.n_episodes, config)
     store.check_values((*observations, "action"))
-    obs = {key: _in_memory(store, key) for key in observations}
-    action = _in_memory(store, "action")
+    obs = read_steps(store, (*observations, "action"), store.n_steps)
+    action = obs.pop("action")
     both = (
         make_windows(
             obs, action, store.episode_ends, episodes=episodes, obs_horizon=obs_horizon, pred_horizon=pred_horizon
@@ -199,14 +199,32 @@ def load_windows(
     return train_windows, held_out_windows
 
 
-def _in_memory(store: Store, key: str) -> Tensor:
-    """All steps of a key, uint8 or float32. A stretch at a time: some stores hold pictures as numbers of four bytes."""
-    first = store.read(key, 0, 1)
-    dtype = torch.uint8 if first.dtype == np.uint8 else torch.float32
-    values = torch.empty((store.n_steps, *first.shape[1:]), dtype=dtype)
-    for start in range(0, store.n_steps, _STEPS_AT_ONCE):
-        stop = min(start + _STEPS_AT_ONCE, store.n_steps)
-        values[start:stop] = torch.from_numpy(store.read(key, start, stop))
+def read_steps(
+    store: Store, keys: Sequence[str], stop: int, on_steps: Callable[[int], None] = lambda _: None
+) -> dict[str, Shaped[Tensor, "steps ..."]]:
+    """The first steps of some keys in memory, uint8 or float32.
+
+    A stretch at a time, since some stores hold pictures as numbers of four bytes.
+
+    Args:
+        store: where they are.
+        keys: what to read.
+        stop: how many steps, at least 1.
+        on_steps: called with the number of steps read since the last call.
+
+    Raises:
+        StoreError: a file is damaged or missing.
+    """
+    values = {}
+    for key in keys:
+        first = store.read(key, 0, 1)
+        dtype = torch.uint8 if first.dtype == np.uint8 else torch.float32
+        values[key] = torch.empty((stop, *first.shape[1:]), dtype=dtype)
+    for start in range(0, stop, _STEPS_AT_ONCE):
+        end = min(start + _STEPS_AT_ONCE, stop)
+        for key, value in values.items():
+            value[start:end] = torch.from_numpy(store.read(key, start, end))
+        on_steps(end - start)
     return values
 
 

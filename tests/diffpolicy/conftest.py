@@ -11,6 +11,7 @@ from diffpolicy_demos import create_store, open_store
 from diffpolicy_envs.pusht.geometry import block_keypoints
 
 from diffpolicy.checkpoint import save_checkpoint
+from diffpolicy.cli import main
 from diffpolicy.config import ExperimentConfig
 from diffpolicy.config_file import config_from_dict
 from diffpolicy.policy import DiffusionPolicy
@@ -130,3 +131,21 @@ def make_checkpoint(
         return tmp_path / name
 
     return make
+
+
+@pytest.fixture
+def complaint(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """A function that runs a command that must fail and returns its one line."""
+
+    def run(*argv: object) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main([str(word) for word in argv])
+        assert stopped.value.code not in (0, None)
+        said = capsys.readouterr().err
+        assert said.endswith("\n")
+        assert said.count("\n") == 1, said
+        assert said.startswith("diffpolicy")
+        return said
+
+    return run

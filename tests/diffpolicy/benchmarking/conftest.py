@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from diffpolicy.benchmarking import machine_rate
-from diffpolicy.cli import main
 
 # A "Python" that has a gym-pusht: ours under its name, with its way of being given a start, and a fault on demand.
 TWIN = """#!{python}
@@ -91,20 +90,3 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
-
-
-@pytest.fixture
-def complaint(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """A function that runs a command that must fail and returns its one line."""
-
-    def run(*argv: object) -> str:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in argv])
-        assert stopped.value.code not in (0, None)
-        said = capsys.readouterr().err
-        assert said.count("\n") == 1, said
-        assert said.startswith("diffpolicy")
-        return said
-
-    return run

@@ -10,7 +10,6 @@ import torch
 from diffpolicy_demos import Store, create_store, open_store
 from diffpolicy_demos.location import HUMAN_SET, data_folder
 
-from diffpolicy.benchmarking import data_windows
 from diffpolicy.benchmarking.data_windows import (
     OBS_HORIZON,
     PRED_HORIZON,
@@ -22,6 +21,7 @@ from diffpolicy.benchmarking.data_windows import (
 )
 from diffpolicy.config import DataConfig
 from diffpolicy.errors import ConfigError
+from diffpolicy.training import windows
 from diffpolicy.training.windows import load_windows
 
 LENGTHS = (1, 3, 40, OBS_HORIZON + PRED_HORIZON)
@@ -84,12 +84,12 @@ def test_four_ways_give_one_window(
 
 
 def test_memory_holds_what_training_would_hold(make: Callable[..., Store], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_windows, "_STRETCH_STEPS", 7)
     store, keys = make(), ("front", "state")
-    told: list[int] = []
-    ours = load_recording("demos", store, keys, ROOM, told.append).windows
     config = DataConfig(validation_episodes=0)
     theirs, _ = load_windows(store, config, keys, obs_horizon=OBS_HORIZON, pred_horizon=PRED_HORIZON)
+    monkeypatch.setattr(windows, "_STEPS_AT_ONCE", 7)  # this time in many stretches, the last of them short
+    told: list[int] = []
+    ours = load_recording("demos", store, keys, ROOM, told.append).windows
     assert torch.equal(ours.action, theirs.action)
     for key in keys:
         assert torch.equal(ours.obs[key], theirs.obs[key])

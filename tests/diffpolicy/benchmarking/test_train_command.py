@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from diffpolicy.benchmarking.our_training import experiment, new_policy, open_windows
+from diffpolicy.benchmarking.our_training import experiment, open_windows
 from diffpolicy.benchmarking.timing import Comparison, spread
 from diffpolicy.benchmarking.training_speed import Compiled
 from diffpolicy.cli import main
+from diffpolicy.training.learner import new_policy
 
 pytestmark = pytest.mark.usefixtures("own_folder", "small_limits")
 

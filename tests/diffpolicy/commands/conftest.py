@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 import yaml
 
-from diffpolicy.cli import main
-
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,21 +31,3 @@ def experiment(tmp_path: Path, make_store: Callable[..., Path], tiny_plain: Any)
         return os.fspath(path)
 
     return write
-
-
-@pytest.fixture
-def complaint(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """A function that runs a command that must fail and returns its one line."""
-
-    def run(*argv: object) -> str:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in argv])
-        assert stopped.value.code not in (0, None)
-        said = capsys.readouterr().err
-        assert said.endswith("\n")
-        assert said.count("\n") == 1, said
-        assert said.startswith("diffpolicy")
-        return said
-
-    return run
