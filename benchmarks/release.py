@@ -23,13 +23,6 @@ from diffpolicy.evaluation.evaluate import evaluate, write_eval
 from diffpolicy.training.card import training_card
 
 ROOT = Path(__file__).resolve().parent.parent
-ROWS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("gym_pusht", {"protocol": "gym_pusht"}),
-    ("diffusion_policy", {"protocol": "diffusion_policy"}),
-    ("gym_pusht_4_steps", {"protocol": "gym_pusht", "steps": 4}),
-    ("gym_pusht_2_steps", {"protocol": "gym_pusht", "steps": 2}),
-    ("gym_pusht_1_step", {"protocol": "gym_pusht", "steps": 1}),
-)
 
 
 @dataclass(frozen=True)
@@ -48,7 +41,11 @@ class Release:
     """Follow plans at this speed, where tuning showed it better than the run's own."""
     action_horizon: int | None = None
     """Execute so many actions of a plan, likewise."""
-    episodes: int = 500
+    noise_scale: float | None = None
+    """Start plans from noise of this standard deviation, likewise."""
+    steps: tuple[int, ...] = (4, 2, 1)
+    """Network evaluations a plan to score besides the policy's own."""
+    episodes: int = 1000
     workers: int = 2
     seed: int = 100_000
 
@@ -58,14 +55,20 @@ def main(arguments: Release) -> None:
     folder = ROOT / "diffpolicy" / "pretrained" / arguments.name
     policy, meta = load_checkpoint(arguments.checkpoint)
     experiment = meta["experiment"]
-    wanted = {"execution_speed": arguments.execution_speed, "action_horizon": arguments.action_horizon}
+    wanted = {
+        "execution_speed": arguments.execution_speed,
+        "action_horizon": arguments.action_horizon,
+        "noise_scale": arguments.noise_scale,
+    }
     chosen = {name: value for name, value in wanted.items() if value is not None}
     experiment = dataclasses.replace(experiment, policy=dataclasses.replace(experiment.policy, **chosen))
     trained = meta["trained"] | {"command": arguments.command, "machine": arguments.machine}
     card = training_card(experiment, trained, {})
     save_checkpoint(folder, policy, experiment, card=card, half=True, trained=trained)
     results: dict[str, dict[str, Any]] = {}
-    for row, choices in ROWS:
+    rows: dict[str, dict[str, Any]] = {name: {"protocol": name} for name in ("gym_pusht", "diffusion_policy")}
+    rows |= {f"gym_pusht_{k}_steps": {"protocol": "gym_pusht", "steps": k} for k in arguments.steps}
+    for row, choices in rows.items():
         results[row] = evaluate(
             arguments.name, episodes=arguments.episodes, seed=arguments.seed, workers=arguments.workers, **choices
         )
@@ -75,7 +78,7 @@ def main(arguments: Release) -> None:
     measured = f"\n## Measured as released (half precision, {size:.1f} MB)\n\n{results_table(arguments.name, results)}"
     made = f"\n## Made by\n\n```\n{arguments.command}\n```\n\non {arguments.machine}.\n"
     (folder / CARD).write_text(card + made + measured, encoding="utf-8")
-    update_readme(results_table(arguments.name, results))
+    update_readme(arguments.name, results_table(arguments.name, results))
 
 
 def results_table(name: str, results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -99,14 +102,15 @@ def results_table(name: str, results: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def update_readme(table: str) -> None:
-    """Put the table between the README's markers."""
+def update_readme(name: str, table: str) -> None:
+    """Put the table between the README's markers of this policy."""
     path = ROOT / "README.md"
     text = path.read_text(encoding="utf-8")
-    block = f"<!-- results: written by benchmarks/release.py -->\n{table}<!-- end of results -->"
-    replaced, count = re.subn(r"<!-- results:.*?<!-- end of results -->", lambda _: block, text, flags=re.DOTALL)
+    begin, end = f"<!-- results of {name}: written by benchmarks/release.py -->", f"<!-- end of {name} -->"
+    pattern = re.escape(begin) + ".*?" + re.escape(end)
+    replaced, count = re.subn(pattern, lambda _: f"{begin}\n{table}{end}", text, flags=re.DOTALL)
     if count != 1:
-        raise SystemExit(f"{path}: expected one pair of results markers, found {count}")
+        raise SystemExit(f"{path}: expected one pair of markers {begin} and {end}, found {count}")
     path.write_text(replaced, encoding="utf-8")
 
 

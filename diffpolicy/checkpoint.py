@@ -70,7 +70,7 @@ def save_checkpoint(
         meta = {
             "format": FORMAT,
             "experiment": config_to_dict(experiment),
-            "obs_shapes": {key: list(shape) for key, shape in policy.obs_shapes.items()},
+            "obs_shapes": {key: list(shape) for key, shape in policy.recorded_shapes.items()},
             "action_dim": policy.action_dim,
             "trained": dict(trained or {}),
             "sha256": {path.name: _digest(path) for path in sorted(partial.iterdir())},

@@ -12,6 +12,16 @@ import pydantic
 
 from diffpolicy.config_checks import STRICT_KEYS, not_negative, positive, shares
 from diffpolicy.config_images import ImageEncoderConfig, ImportedTrunkConfig, ResNetConfig  # noqa: F401 - all of the tree
+from diffpolicy.config_objectives import (  # noqa: F401 - all of the tree
+    DDPMConfig,
+    EDMConfig,
+    FlowConfig,
+    MixtureConfig,
+    Objective,
+    RegressionConfig,
+    Sampler,
+    check_sampler,
+)
 
 
 @dataclass(frozen=True)
@@ -87,33 +97,6 @@ Backbone = Annotated[MLPConfig | UNet1DConfig | TransformerConfig, pydantic.Fiel
 
 
 @dataclass(frozen=True)
-class FlowConfig:
-    """Rectified flow (Liu et al. 2022; Lipman et al. 2023): the network predicts noise minus data."""
-
-    __pydantic_config__ = STRICT_KEYS
-    name: Literal["flow"] = "flow"
-    time_distribution: Literal["uniform", "logit_normal"] = "logit_normal"
-    """Where training looks along the path; logit-normal favours the middle (Esser et al. 2024)."""
-
-
-@dataclass(frozen=True)
-class DDPMConfig:
-    """Denoising diffusion (Ho et al. 2020) on a diffusers noise schedule."""
-
-    __pydantic_config__ = STRICT_KEYS
-    name: Literal["ddpm"] = "ddpm"
-    prediction: Literal["epsilon", "v", "sample"] = "epsilon"
-    train_timesteps: int = 100
-    beta_schedule: Literal["squaredcos_cap_v2", "linear", "scaled_linear"] = "squaredcos_cap_v2"
-
-    def __post_init__(self) -> None:
-        positive(self, "train_timesteps")
-
-
-Objective = Annotated[FlowConfig | DDPMConfig, pydantic.Field(discriminator="name")]
-
-
-@dataclass(frozen=True)
 class PolicyConfig:
     """p(x | y): what is observed, over which horizons, and how a sequence of actions is generated."""
 
@@ -130,18 +113,33 @@ class PolicyConfig:
     """Action steps executed before looking again."""
     execution_speed: float = 1.0
     """How fast a plan is followed: at 1.5 its actions are read off every one and a half steps. Training is the same."""
+    samples: int = 1
+    """Plans drawn whenever the robot looks; followed is the one that best goes on with the plan before (backward coherence,
+    Liu et al. 2024)."""
+    noise_scale: float = 1.0
+    """Standard deviation of the noise that plans start from in closed loop; below 1 they keep to what is likely."""
+    noise_kept: float = 0.0
+    """How much of the noise the next plan starts from is that of the plan before: its correlation with it."""
     image_encoder: ImageEncoderConfig | None = None
     """How pictures are seen. null: none are observed, or they are as small as 32 x 32 and seen as plain numbers."""
     backbone: Backbone = field(default_factory=MLPConfig)
     objective: Objective = field(default_factory=FlowConfig)
-    sampler: Literal["euler", "ddpm", "ddim"] = "euler"
-    """`euler` belongs to `flow`; `ddpm` (stochastic) and `ddim` (deterministic) to `ddpm`."""
+    sampler: Sampler = "euler"
+    """How noise becomes a plan; see `Sampler` for which belongs to which objective."""
     steps: int = 10
     """Network evaluations for one sample, unless asked otherwise."""
 
+    @property
+    def recorded_keys(self) -> tuple[str, ...]:
+        """What training reads of a recording, beside actions: what is observed, and what supervises the image encoder."""
+        extra = self.image_encoder.supervision if self.image_encoder else ()
+        return self.observations + tuple(key for key in extra if key not in self.observations)
+
     def __post_init__(self) -> None:
         positive(self, "obs_horizon", "pred_horizon", "action_horizon", "steps")
-        positive(self, "execution_speed")
+        positive(self, "execution_speed", "samples")
+        not_negative(self, "noise_scale")
+        shares(self, "noise_kept")
         room = self.pred_horizon - self.obs_horizon + 1
         if self.action_horizon > room:
             raise ValueError(
@@ -153,12 +151,7 @@ class PolicyConfig:
                 f"execution_speed {self.execution_speed:g} does not fit: {self.action_horizon} actions at this speed reach "
                 f"beyond the {room} that lie ahead; lower it or action_horizon, or raise pred_horizon"
             )
-        fits = ("euler",) if self.objective.name == "flow" else ("ddpm", "ddim")
-        if self.sampler not in fits:
-            objective, choice = self.objective.name, " or ".join(fits)
-            raise ValueError(f"sampler {self.sampler!r} cannot solve objective {objective!r}; use {choice}")
-        if isinstance(self.objective, DDPMConfig) and self.steps > self.objective.train_timesteps:
-            raise ValueError(f"steps {self.steps} exceeds objective.train_timesteps {self.objective.train_timesteps}")
+        check_sampler(self.objective, self.sampler, self.steps)
         if isinstance(self.backbone, UNet1DConfig):
             factor = 2 ** (len(self.backbone.channels) - 1)
             if self.pred_horizon % factor:
@@ -206,6 +199,13 @@ class TrainingConfig:
     """Updates of the weights."""
     batch_size: int = 256
     """Windows in an update, in each process."""
+    draws: int = 1
+    """Noises and times drawn for each window of an update: where seeing costs more than denoising, as with pictures, one
+    look teaches several times."""
+    teacher: str | None = None
+    """A checkpoint to learn from in place of the recorded actions: its plans, each with the noise it grew from
+    (rectification; Liu et al. 2022). The way from noise to plan becomes straight, so that one or two network evaluations
+    suffice."""
     learning_rate: float = 1e-3
     """The largest; it rises to it, then falls to zero along half a cosine."""
     warmup_steps: int = 500
@@ -237,7 +237,7 @@ class TrainingConfig:
     """Steps between checkpoints to resume from."""
 
     def __post_init__(self) -> None:
-        positive(self, "steps", "batch_size", "learning_rate", "gradient_clip")
+        positive(self, "steps", "batch_size", "draws", "learning_rate", "gradient_clip")
         positive(self, "log_every", "validate_every", "checkpoint_every")
         not_negative(self, "warmup_steps", "weight_decay", "ema_power", "evaluate_every")
         shares(self, "betas", "ema_decay")
@@ -272,3 +272,10 @@ class ExperimentConfig:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        if self.training.teacher is not None and not isinstance(self.policy.objective, FlowConfig):
+            raise ValueError(
+                f"training.teacher is {self.training.teacher!r}, but policy.objective is {self.policy.objective.name!r}; "
+                "only 'flow' can be made straight by a teacher's plans: choose it, or leave the teacher out"
+            )

@@ -81,10 +81,16 @@ class ImageEncoderConfig:
     of 96); null: all."""
     colour: float = 0.0
     """Training multiplies brightness, contrast and saturation each by a factor within this of 1."""
+    supervision: tuple[str, ...] = ()
+    """Recorded keys, such as `state`, whose features the encoder must also tell from each step's pictures, by one linear
+    layer. Training alone reads them; in use the policy sees pictures."""
+    supervision_weight: float = 10.0
+    """Of that error beside the denoising's, both squared and in normalized units."""
 
     def __post_init__(self) -> None:
         positive(self, "features")
         not_negative(self, "shift_px")
+        positive(self, "supervision_weight")
         shares(self, "colour")
         if self.pooling == "spatial_softmax" and self.features % 2:
             raise ValueError(f"features is {self.features}; it must be even: spatial_softmax gives points, x and y")

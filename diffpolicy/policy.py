@@ -11,7 +11,7 @@ The one drawing of what horizon means, for obs_horizon 2, pred_horizon 8, action
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from diffpolicy.config import PolicyConfig
 from diffpolicy.diffusion import Generators, build_objective, noise_levels, sample, standard_normal
 from diffpolicy.errors import ConfigError, ObservationError
-from diffpolicy.models import ObservationEncoder, build_backbone
+from diffpolicy.models import ObservationEncoder, Supervision, build_backbone
 from diffpolicy.normalizer import Normalizer
 from diffpolicy.tasks import Observation, load_task
 
@@ -43,29 +43,37 @@ class DiffusionPolicy(nn.Module):
 
     Args:
         config: horizons, observation, network, objective, sampler.
-        obs_shapes: the shape of one step of each key in `config.observations`.
+        shapes: the shape of one step of each key in `config.recorded_keys`: of what is observed, and of what supervises
+            the image encoder, if anything does.
         action_dim: numbers in one action.
     """
 
-    def __init__(self, config: PolicyConfig, obs_shapes: Mapping[str, tuple[int, ...]], action_dim: int) -> None:
+    def __init__(self, config: PolicyConfig, shapes: Mapping[str, tuple[int, ...]], action_dim: int) -> None:
         super().__init__()
         self.config = config
-        self.obs_shapes = {key: tuple(obs_shapes[key]) for key in config.observations}
+        self.recorded_shapes = {key: tuple(shapes[key]) for key in config.recorded_keys}
+        self.obs_shapes = {key: self.recorded_shapes[key] for key in config.observations}
         self.action_dim = action_dim
         self.task = load_task(config.task)
         self.objective = build_objective(config.objective)
-        probe = self.task.features({key: torch.zeros(1, *shape) for key, shape in self.obs_shapes.items()})
-        shapes = {key: tuple(value.shape[1:]) for key, value in probe.items()}
-        encoder = ObservationEncoder(shapes, config.obs_horizon, config.image_encoder)
-        # Pictures are bytes until they are in the encoder, and need no ranges.
-        self.normalizer = Normalizer({**{key: shapes[key] for key in encoder.numbers}, "action": (action_dim,)})
+        encoder = ObservationEncoder(
+            self._feature_shapes(config.observations), config.obs_horizon, config.image_encoder
+        )
         self.encoder = encoder
+        told = self._feature_shapes(config.image_encoder.supervision) if config.image_encoder else {}
+        self.supervision = Supervision(told, encoder) if told else None
+        # Pictures are bytes until they are in the encoder, and need no ranges.
+        seen = {
+            key: shape for key, shape in self._feature_shapes(config.observations).items() if key in encoder.numbers
+        }
+        self.normalizer = Normalizer({**seen, **told, "action": (action_dim,)})
         self.backbone = build_backbone(
             config.backbone,
             horizon=config.pred_horizon,
             action_dim=action_dim,
             cond_dim=encoder.cond_dim,
             obs_horizon=config.obs_horizon,
+            outputs=self.objective.outputs(action_dim),
         )
 
     @property
@@ -99,26 +107,45 @@ class DiffusionPolicy(nn.Module):
             self.normalizer.fit(key, torch.cat(values))
 
     def loss(
-        self, batch: Batch, *, generator: torch.Generator | None = None, observation_noise: float = 0.0
+        self,
+        batch: Batch,
+        *,
+        generator: torch.Generator | None = None,
+        observation_noise: float = 0.0,
+        draws: int = 1,
+        teacher: DiffusionPolicy | None = None,
     ) -> Float[Tensor, ""]:
-        """The training loss: mean squared error of the network's output against the objective's target.
+        """The training loss: how far the network's output is from what the objective wants it to be.
+
+        Where something supervises the image encoder, its error is added, by its weight.
 
         Args:
             batch: observations and actions in the world's units, and the mask of actions to leave out.
             generator: the source of times, noise and, in training, of what is done to pictures.
             observation_noise: standard deviation of the noise added to normalized features; pictures get none.
+            draws: times and noises drawn for each window.
+            teacher: a policy whose plans are learned in place of the recorded actions, each with the noise it grew from.
+
+        Raises:
+            ObservationError: the batch lacks what supervises the image encoder, or what the teacher observes.
         """
-        x0 = self.normalizer.normalize("action", batch["action"])
+        x0 = self.normalizer.normalize("action", batch["action"]).repeat_interleave(draws, dim=0)
         t = self.objective.times(len(x0), generator, x0.device)
         noise = torch.randn(x0.shape, generator=generator, device=x0.device)
+        if teacher is not None:
+            plans = teacher.sample(batch["obs"], noise=noise.unflatten(0, (-1, draws)))
+            assert isinstance(plans, Tensor)
+            x0 = self.normalizer.normalize("action", plans.flatten(0, 1))
         cond = self.encode(batch["obs"], generator, observation_noise)
-        output = self.backbone(self.objective.corrupt(x0, noise, t), t, cond)
-        error = (output.float() - self.objective.target(x0, noise, t)).square()
-        mask = batch.get("mask")
-        if mask is None:
-            return error.mean()
-        weight = (~mask)[..., None].float()
-        return (error * weight).sum() / (weight.sum() * self.action_dim).clamp(min=1)
+        seen = self.objective.seen(self.objective.corrupt(x0, noise, t), t)
+        output = self.backbone(seen, t, cond.repeat_interleave(draws, dim=0))
+        weight = (~batch["mask"]).repeat_interleave(draws, dim=0)[..., None].float() if "mask" in batch else None
+        loss = self.objective.loss(output.float(), x0, noise, t, weight)
+        if self.supervision is None:
+            return loss
+        assert self.config.image_encoder is not None
+        told = self._told(batch["obs"], self.config.image_encoder.supervision)
+        return loss + self.config.image_encoder.supervision_weight * self.supervision(cond, told)
 
     # Training calls the module itself, so that wrappers (mixed precision, several processes) see the call.
     forward = loss
@@ -127,22 +154,24 @@ class DiffusionPolicy(nn.Module):
     def sample(
         self,
         obs: Mapping[str, Tensor | np.ndarray],
-        n: int = 1,
+        n: int | None = None,
         *,
         steps: int | None = None,
         sampler: str | None = None,
         generator: Generators = None,
+        noise: Float[Tensor, "batch n horizon action"] | None = None,
         return_path: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Draw action sequences for each observation.
 
         Args:
             obs: (batch, obs_horizon, *shape) by key, in the world's units; arrays or tensors.
-            n: sequences per observation.
+            n: sequences per observation; one, unless `noise` holds more.
             steps: network evaluations; the config's number when None.
             sampler: the config's when None.
             generator: the source of all noise: one, or one per row of the batch (then a row's result does not depend on
                 the other rows); torch's global one when None.
+            noise: what to start from, instead of standard normal numbers; it decides `n`, which is then left out.
             return_path: also return the solver's states.
 
         Returns:
@@ -151,34 +180,40 @@ class DiffusionPolicy(nn.Module):
 
         Raises:
             ObservationError: a key is missing, a shape does not fit, or a number is not finite.
-            ConfigError: steps or sampler are not possible for this policy.
+            ConfigError: steps or sampler are not possible for this policy, or the noise is not for so many plans of it.
             ValueError: a list of generators is not one per row.
         """
-        if n < 1:
+        if n is not None and n < 1:
             raise ConfigError(f"n is {n}; at least one sequence is drawn")
         observation = self._checked(obs)
         rows = len(next(iter(observation.values())))
-        noise = standard_normal((rows, n, self.config.pred_horizon, self.action_dim), generator, self.device)
+        if noise is None:
+            noise = standard_normal((rows, n or 1, self.config.pred_horizon, self.action_dim), generator, self.device)
+        self._check_noise(noise, rows, n)
         was_training = self.training
         self.eval()  # no dropout in a plan
+        # In single precision, even where training has lowered it.
         try:
-            x, path = sample(
-                self.backbone,
-                self.objective,
-                self.encode(observation),
-                noise,
-                sampler=sampler or self.config.sampler,
-                steps=self.config.steps if steps is None else steps,
-                generator=generator,
-            )
+            with torch.autocast(self.device.type, enabled=False):
+                x, path = sample(
+                    self.backbone,
+                    self.objective,
+                    self.encode(observation),
+                    noise.to(self.device, torch.float32),
+                    sampler=sampler or self.config.sampler,
+                    steps=self.config.steps if steps is None else steps,
+                    generator=generator,
+                )
         finally:
             self.train(was_training)
         x = self.normalizer.unnormalize("action", x)
         return (x, self.normalizer.unnormalize("action", path)) if return_path else x
 
-    def noise_levels(self, steps: int | None = None) -> Float[Tensor, " frames"]:
+    def noise_levels(self, steps: int | None = None, sampler: str | None = None) -> Float[Tensor, " frames"]:
         """The standard deviation of the noise in each frame of a path, in normalized units: 1 first, 0 last."""
-        return noise_levels(self.objective, self.config.steps if steps is None else steps)
+        return noise_levels(
+            self.objective, sampler or self.config.sampler, self.config.steps if steps is None else steps
+        )
 
     def encode(
         self, obs: Observation, generator: torch.Generator | None = None, noise: float = 0.0
@@ -202,12 +237,27 @@ class DiffusionPolicy(nn.Module):
         """What the task shows of an observation, a dictionary of our own."""
         features = dict(self.task.features(obs))
         for key in self.encoder.pictures:
-            if features[key].dtype != torch.uint8:
+            if key in features and features[key].dtype != torch.uint8:
                 raise ObservationError(
                     f"observation {key!r} has the shape of a picture, but is {features[key].dtype}; with an image encoder "
                     "it must be uint8, 0 to 255, as it was recorded"
                 )
         return features
+
+    def _told(self, obs: Observation, keys: Sequence[str]) -> Observation:
+        """What the image encoder must tell of recorded steps, normalized."""
+        if missing := [key for key in keys if key not in obs]:
+            raise ObservationError(
+                f"the batch lacks {', '.join(map(repr, missing))}, which policy.image_encoder.supervision asks for in "
+                f"training; found {', '.join(obs)}"
+            )
+        features = self._features({key: obs[key] for key in keys})
+        return {key: self.normalizer.normalize(key, value) for key, value in features.items()}
+
+    def _feature_shapes(self, keys: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        """What the task shows of one step of these recorded keys."""
+        probe = self.task.features({key: torch.zeros(1, *self.recorded_shapes[key]) for key in keys})
+        return {key: tuple(value.shape[1:]) for key, value in probe.items()}
 
     def _checked(self, obs: Mapping[str, Tensor | np.ndarray]) -> Observation:
         checked: Observation = {}
@@ -234,6 +284,15 @@ class DiffusionPolicy(nn.Module):
             sizes = ", ".join(f"{key}: {len(value)}" for key, value in checked.items())
             raise ObservationError(f"observations differ in batch size ({sizes})")
         return checked
+
+    def _check_noise(self, noise: Tensor, rows: int, n: int | None) -> None:
+        shape, plan = tuple(noise.shape), (self.config.pred_horizon, self.action_dim)
+        if len(shape) != 4 or shape[0] != rows or shape[1] < 1 or shape[2:] != plan:
+            raise ConfigError(
+                f"noise has shape {shape}; expected ({rows}, n, {plan[0]}, {plan[1]}): for each observation that of n plans"
+            )
+        if n is not None and n != shape[1]:
+            raise ConfigError(f"n is {n}, but the noise given is that of {shape[1]} sequences each; leave n out")
 
     def extra_repr(self) -> str:
         size = sum(math.prod(p.shape) for p in self.parameters())

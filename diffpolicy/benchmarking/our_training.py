@@ -83,4 +83,4 @@ def open_windows(config: ExperimentConfig) -> Windows:
     policy = config.policy
     store = open_store(config.data.path)
     horizons = {"obs_horizon": policy.obs_horizon, "pred_horizon": policy.pred_horizon}
-    return load_windows(store, config.data, policy.observations, **horizons)[0]
+    return load_windows(store, config.data, policy.recorded_keys, **horizons)[0]

@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from diffpolicy.benchmarking.peer import Peer
 from diffpolicy.config import PolicyConfig
+from diffpolicy.diffusion import standard_normal
 from diffpolicy.evaluation.metrics import EpisodeRecord
 from diffpolicy.policy import DiffusionPolicy
 
@@ -32,7 +33,7 @@ def evaluate_with_peer(
 
     Args:
         peer: gym-pusht.
-        policy: What acts; it observes `state` alone.
+        policy: What acts; it observes `state` alone, and follows the one plan that it draws, from noise of its own.
         seeds: Where the episodes start from, in the protocol "gym_pusht".
         lanes: Worlds side by side, each in a process of its own.
         on_episodes: Told the number of finished episodes after each block.
@@ -69,7 +70,8 @@ def _block(peer: Peer, policy: DiffusionPolicy, seeds: list[int]) -> list[Episod
     best, succeeded, steps = np.zeros(lanes), np.zeros(lanes, bool), np.zeros(lanes, int)
     playing = np.ones(lanes, bool)
     while playing.any():
-        x = policy.sample({"state": history}, generator=generators)
+        noise = standard_normal((lanes, 1, config.pred_horizon, policy.action_dim), generators, torch.device("cpu"))
+        x = policy.sample({"state": history}, generator=generators, noise=config.noise_scale * noise)
         assert isinstance(x, torch.Tensor)
         actions = followed(x[:, 0].cpu().numpy().astype(np.float64), config)
         chunk, kept = config.action_horizon, min(config.action_horizon, config.obs_horizon)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from diffpolicy.commands.arguments import parse, results_folder
+from diffpolicy.config_objectives import Sampler
 from diffpolicy.device import usable_cores
 from diffpolicy.errors import ConfigError
 
@@ -43,12 +44,18 @@ class EvalArguments:
     """Arguments of the environment as JSON, added to the experiment's own."""
     steps: int | None = None
     """Network evaluations a plan; the policy's own unless given."""
-    sampler: Literal["euler", "ddpm", "ddim"] | None = None
+    sampler: Sampler | None = None
     """The policy's own unless given."""
     action_horizon: int | None = None
     """Actions executed before looking again; the policy's own unless given."""
     speed: float | None = None
     """How fast plans are followed, 1 as demonstrated; the policy's own unless given."""
+    samples: int | None = None
+    """Plans to choose from each time; the policy's own number unless given."""
+    noise_scale: float | None = None
+    """Standard deviation of the noise that plans start from; the policy's own unless given."""
+    noise_kept: float | None = None
+    """Correlation of that noise with the noise of the plan before; the policy's own unless given."""
     delay: int = 0
     """Control steps that a plan takes to make; the previous one goes on meanwhile."""
     max_steps: int | None = None
@@ -86,6 +93,9 @@ def run(argv: list[str]) -> None:
         sampler=arguments.sampler,
         action_horizon=arguments.action_horizon,
         speed=arguments.speed,
+        samples=arguments.samples,
+        noise_scale=arguments.noise_scale,
+        noise_kept=arguments.noise_kept,
         delay=arguments.delay,
         max_steps=arguments.max_steps,
     )

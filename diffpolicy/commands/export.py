@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 from rich.console import Console
 
 from diffpolicy.commands.arguments import parse, results_folder
+from diffpolicy.config_objectives import Sampler
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class ExportArguments:
     """The file, ending in .pt2; runs/export-NAME.pt2 unless given."""
     steps: int | None = None
     """Network evaluations a plan, fixed in the file; the policy's own unless given."""
-    sampler: Literal["euler", "ddim"] | None = None
+    sampler: Sampler | None = None
     """The policy's own unless given. (ddpm draws noise on the way, so a policy trained for it is exported with ddim.)"""
 
 

@@ -94,13 +94,13 @@ def start(
     train_windows, held_out = load_windows(
         store,
         config.data,
-        config.policy.observations,
+        config.policy.recorded_keys,
         obs_horizon=config.policy.obs_horizon,
         pred_horizon=config.policy.pred_horizon,
     )
     tuning = config.evaluation
     if tuning.episodes:
-        shapes = {key: tuple(value.shape[1:]) for key, value in train_windows.obs.items()}
+        shapes = {key: tuple(train_windows.obs[key].shape[1:]) for key in config.policy.observations}
         check_world(settings_of(config), shapes, train_windows.action.shape[-1], tuning.seed)
     folder.mkdir(parents=True, exist_ok=True)
     if resume is None:

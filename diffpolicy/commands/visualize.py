@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.console import Console
 
 from diffpolicy.commands.arguments import parse, results_folder
+from diffpolicy.config_objectives import Sampler
 from diffpolicy.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class VisualizeArguments:
     """Sequences to sample."""
     steps: int | None = None
     """Network evaluations; the policy's own unless given."""
-    sampler: Literal["euler", "ddpm", "ddim"] | None = None
+    sampler: Sampler | None = None
     """The policy's own unless given."""
     protocol: str | None = None
     """How the seed becomes an initial state: for Push-T gym_pusht or diffusion_policy; the experiment's own unless
@@ -88,7 +89,7 @@ def start(arguments: VisualizeArguments, folder: Path) -> list[Path]:
         x, path, scene, agent = _sampled(policy, settings, arguments)
     steps = arguments.steps or policy.config.steps
     look: dict[str, Any] = {"agent_px": agent, "executed": policy.executed, "workspace_px": task.workspace_px}
-    levels = policy.noise_levels(steps).numpy()
+    levels = policy.noise_levels(steps, arguments.sampler).numpy()
     films = [folder / "denoising.gif", folder / "denoising.mp4"]
     strip, still = folder / "denoising.png", folder / "plans.png"
     with console.status("drawing"):

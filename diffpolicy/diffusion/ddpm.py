@@ -7,14 +7,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diffpolicy.config import DDPMConfig
+from diffpolicy.diffusion.objective import Objective
+from diffpolicy.errors import ConfigError
 
 
-class DDPM:
+class DDPM(Objective):
     """x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) noise, a_t the schedule's cumulative product (Ho et al. 2020, eq. 4).
 
     The network predicts the noise (`epsilon`), sqrt(a_t) noise - sqrt(1 - a_t) x_0 (`v`, Salimans and Ho 2022), or x_0
     (`sample`). Of T levels, level k = 0 .. T-1 has the time t = (k + 1) / T.
     """
+
+    name = "ddpm"
 
     def __init__(self, config: DDPMConfig) -> None:
         # Here: importing it takes a second, which other objectives need not wait for.
@@ -28,17 +32,15 @@ class DDPM:
         self.levels = config.train_timesteps
 
     def times(self, n: int, generator: torch.Generator | None, device: torch.device) -> Float[Tensor, " n"]:
-        """Draw the times of a training batch, each level equally often."""
+        """Each level equally often."""
         level = torch.randint(self.levels, (n,), generator=generator, device=device)
         return (level + 1) / self.levels
 
     def corrupt(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """x_t on the way from x_0 to noise."""
         signal, sigma = self._rates(t, x0)
         return signal * x0 + sigma * noise
 
     def target(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """What the network should say at (x_t, t)."""
         if self.config.prediction == "epsilon":
             return noise
         if self.config.prediction == "sample":
@@ -46,26 +48,32 @@ class DDPM:
         signal, sigma = self._rates(t, x0)
         return signal * noise - sigma * x0
 
-    def denoised(self, x: Tensor, t: Tensor, output: Tensor) -> Tensor:
-        """The x_0 that an output implies."""
-        signal, sigma = self._rates(t, x)
-        if self.config.prediction == "epsilon":
-            return (x - sigma * output) / signal
-        return output if self.config.prediction == "sample" else signal * x - sigma * output
-
     def implied(self, t: float, dtype: torch.dtype = torch.float32) -> tuple[float, float, float]:
-        """`denoised` as weights, for one time and an x of this type: x_0 = (first x + second output) / third."""
         signal, sigma = self.rates(t, dtype)
         if self.config.prediction == "epsilon":
             return 1.0, -sigma, signal
         return (0.0, 1.0, 1.0) if self.config.prediction == "sample" else (signal, -sigma, 1.0)
 
-    def output_of(self, x: Tensor, t: Tensor, x0: Tensor) -> Tensor:
-        """The output that implies x_0: the inverse of `denoised`."""
-        signal, sigma = self._rates(t, x)
-        if self.config.prediction == "epsilon":
-            return (x - signal * x0) / sigma
-        return x0 if self.config.prediction == "sample" else (signal * x - x0) / sigma
+    def schedule(self, steps: int) -> tuple[float, ...]:
+        """Evenly spaced levels that begin at pure noise, whatever the number of steps ("trailing" spacing)."""
+        if steps > self.levels:
+            raise ConfigError(
+                f"steps is {steps}, but the policy was trained on {self.levels} noise levels; ask for fewer"
+            )
+        levels = torch.linspace(self.levels / steps, self.levels, steps).round().long()
+        return tuple((levels.flip(0) / self.levels).tolist())
+
+    def line(self, t: float) -> tuple[float, float]:
+        kept = self.kept(t)
+        return ((1 - kept) / kept) ** 0.5, kept**-0.5
+
+    def noise_level(self, t: float) -> float:
+        return (1 - self.kept(t)) ** 0.5
+
+    def kept(self, t: float) -> float:
+        """a_t in double precision; 1 at the data."""
+        level = round(t * self.levels) - 1
+        return 1.0 if level < 0 else float(self.alphas_cumprod.double()[level])
 
     def rates(self, t: float, dtype: torch.dtype = torch.float32) -> tuple[float, float]:
         """How much of the data and how much noise there is at one time, as computed in this type."""

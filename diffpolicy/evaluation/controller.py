@@ -25,12 +25,16 @@ class Controller:
         sampler: the policy's own when None.
         action_horizon: actions executed before looking again; the policy's own when None.
         speed: how fast a plan is followed; between its actions it is read off linearly; the policy's own when None.
+        samples: plans to choose from each time: the one that best goes on with the plan before is followed; the policy's
+            own number when None.
+        noise_scale: standard deviation of the noise that plans start from; the policy's own when None.
+        noise_kept: correlation of that noise with the noise of the plan before; the policy's own when None.
         delay: control steps between an observation and the first action that its plan decides; until then the previous
             plan goes on. The first plan of an episode is waited for, and lasts until the second decides.
         seed: the seed of the noise of all plans after a reset.
 
     Raises:
-        ConfigError: the plan is too short for this horizon and delay.
+        ConfigError: the plan is too short for this horizon and delay, or no plans can be drawn so.
     """
 
     def __init__(
@@ -41,6 +45,9 @@ class Controller:
         sampler: str | None = None,
         action_horizon: int | None = None,
         speed: float | None = None,
+        samples: int | None = None,
+        noise_scale: float | None = None,
+        noise_kept: float | None = None,
         delay: int = 0,
         seed: int = 0,
     ) -> None:
@@ -48,12 +55,21 @@ class Controller:
         self.policy, self.steps, self.sampler, self.seed = policy, steps, sampler, seed
         self.action_horizon = config.action_horizon if action_horizon is None else action_horizon
         self.speed = config.execution_speed if speed is None else speed
+        self.samples = config.samples if samples is None else samples
+        self.noise_scale = config.noise_scale if noise_scale is None else noise_scale
+        self.noise_kept = config.noise_kept if noise_kept is None else noise_kept
         self.delay = delay
         room = config.pred_horizon - config.obs_horizon + 1
         if not self.speed > 0:
             raise ConfigError(
                 f"speed is {self.speed}; a plan is followed at a positive speed, 1 as it was demonstrated"
             )
+        if self.samples < 1:
+            raise ConfigError(f"samples is {self.samples}; at least 1 plan is drawn each time")
+        if not self.noise_scale >= 0:
+            raise ConfigError(f"noise_scale is {self.noise_scale}; a standard deviation is 0 or more")
+        if not 0 <= self.noise_kept < 1:
+            raise ConfigError(f"noise_kept is {self.noise_kept}; a share of noise is at least 0 and less than 1")
         used = 1 + (self.action_horizon + delay - 1) * self.speed
         if self.action_horizon < 1 or delay < 0 or used > room:
             raise ConfigError(
@@ -66,6 +82,12 @@ class Controller:
         self._before = np.floor(place).astype(int)
         self._after = np.minimum(self._before + 1, config.pred_horizon - 1)
         self._between = (place - self._before)[:, None]
+        # The actions of a plan from the present on that the plan before reaches too, and where in that one they lie: it was
+        # made action_horizon steps ago, whatever the delay.
+        passed = self.action_horizon * self.speed
+        ahead = np.arange(config.obs_horizon - 1, config.pred_horizon)
+        self._shared = ahead[ahead + passed <= config.pred_horizon - 1]
+        self._shared_before = self._shared + passed
         self.reset()
 
     def reset(self, seed: int | None = None) -> None:
@@ -74,6 +96,8 @@ class Controller:
         self.generator = torch.Generator().manual_seed(self.seed)
         self._seen: deque[Mapping[str, np.ndarray]] = deque(maxlen=self.policy.config.obs_horizon)
         self._queue: deque[np.ndarray] = deque()
+        self._noise: torch.Tensor | None = None
+        self._plan: np.ndarray | None = None
 
     def __call__(self, obs: Mapping[str, np.ndarray] | np.ndarray) -> Float[np.ndarray, " action"]:
         """The action for this step.
@@ -84,9 +108,12 @@ class Controller:
         self.observe(obs)
         if self.needs_plan:
             batch = {key: value[None] for key, value in self.history().items()}
-            x = self.policy.sample(batch, steps=self.steps, sampler=self.sampler, generator=[self.generator])
+            noise = self.noise()[None]
+            x = self.policy.sample(
+                batch, steps=self.steps, sampler=self.sampler, generator=[self.generator], noise=noise
+            )
             assert isinstance(x, torch.Tensor)
-            self.accept(x[0, 0].cpu().numpy())
+            self.accept(x[0].cpu().numpy())
         return self.act()
 
     def observe(self, obs: Mapping[str, np.ndarray] | np.ndarray) -> None:
@@ -103,12 +130,31 @@ class Controller:
         """y: (obs_horizon, *shape) by key."""
         return {key: np.stack([seen[key] for seen in self._seen]) for key in self.policy.obs_shapes}
 
-    def accept(self, plan: Float[np.ndarray, "horizon action"]) -> None:
-        """Take up a plan made from the present observation, from where the actions still queued end."""
+    def noise(self) -> Float[torch.Tensor, "n horizon action"]:
+        """What the next plans start from."""
+        config = self.policy.config
+        fresh = torch.randn((self.samples, config.pred_horizon, self.policy.action_dim), generator=self.generator)
+        if self._noise is not None and self.noise_kept:
+            fresh = self.noise_kept * self._noise + (1 - self.noise_kept**2) ** 0.5 * fresh
+        self._noise = fresh
+        return self.noise_scale * fresh
+
+    def accept(self, plans: Float[np.ndarray, "n horizon action"]) -> None:
+        """Choose among plans made from the present observation, and take one up from where the queued actions end."""
+        plan = plans[self._most_coherent(plans)]
+        self._plan = plan
         # Nothing is queued only at the start of an episode, or without a delay.
         new = slice(len(self._queue), None)
         before, after = plan[self._before[new]], plan[self._after[new]]
         self._queue.extend(before + (after - before) * self._between[new])
+
+    def _most_coherent(self, plans: Float[np.ndarray, "n horizon action"]) -> int:
+        """Which plan is closest to what is left of the one before, over the time that both cover; the first if none is."""
+        if self._plan is None or len(plans) == 1 or not len(self._shared):
+            return 0
+        grid = np.arange(len(self._plan))
+        before = np.stack([np.interp(self._shared_before, grid, column) for column in self._plan.T], axis=-1)
+        return int(((plans[:, self._shared] - before) ** 2).mean(axis=(1, 2)).argmin())
 
     def act(self) -> Float[np.ndarray, " action"]:
         """The next action of the plan."""

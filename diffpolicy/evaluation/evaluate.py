@@ -96,6 +96,10 @@ def evaluate(
         "sampler": settings.sampler or config.sampler,
         "action_horizon": settings.action_horizon or config.action_horizon,
         "speed": settings.speed or config.execution_speed,
+        **{
+            name: getattr(config, name) if getattr(settings, name) is None else getattr(settings, name)
+            for name in ("samples", "noise_scale", "noise_kept")
+        },
         "delay": settings.delay,
         "lanes": LANES,
         "rows_agree": rows_agree,

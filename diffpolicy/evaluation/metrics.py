@@ -32,7 +32,7 @@ class EpisodeRecord:
     final_coverage: float | None
 
 
-def wilson_interval(successes: int, n: int) -> tuple[float, float]:
+def wilson_interval(successes: int | float, n: int) -> tuple[float, float]:
     """95% confidence interval of a proportion (Wilson 1927), as fractions; honest near 0 and 1 and for small n."""
     p = successes / n
     center = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)

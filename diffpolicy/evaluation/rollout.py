@@ -136,15 +136,18 @@ class _Crew:
         controllers = [lane.controller for lane in self.lanes]
         generators = [controller.generator for controller in controllers]
         histories = [controller.history() for controller in controllers]
-        left_over, first = self._fill[len(controllers) :], generators[0].get_state()
-        generators += [generator.set_state(first) for generator in left_over]
+        left_over = self._fill[len(controllers) :]
         histories += [histories[0]] * len(left_over)
         y = {key: np.stack([history[key] for history in histories]) for key in histories[0]}
         steps, sampler = self._settings.steps, self._settings.sampler
-        x = self._policy.sample(y, steps=steps, sampler=sampler, generator=generators)
+        noise = [controller.noise() for controller in controllers]
+        first = generators[0].get_state()
+        generators += [generator.set_state(first) for generator in left_over]
+        noise += [noise[0]] * len(left_over)
+        x = self._policy.sample(y, steps=steps, sampler=sampler, generator=generators, noise=torch.stack(noise))
         assert isinstance(x, torch.Tensor)
         # Sent for at once: what is asked of the device later, for another crew, must not be waited for.
-        self._plans = x[:, 0].to("cpu", non_blocking=self._planned is not None)
+        self._plans = x.to("cpu", non_blocking=self._planned is not None)
         if self._planned is not None:
             self._planned.record()
 
@@ -186,6 +189,9 @@ class _Lane:
             sampler=settings.sampler,
             action_horizon=settings.action_horizon,
             speed=settings.speed,
+            samples=settings.samples,
+            noise_scale=settings.noise_scale,
+            noise_kept=settings.noise_kept,
             delay=settings.delay,
         )
         self._env: gym.Env | None = None
@@ -208,11 +214,11 @@ class _Lane:
         self.controller.observe(obs)
         self._watch(info)
 
-    def follow(self, plan: np.ndarray) -> bool:
+    def follow(self, plans: np.ndarray) -> bool:
         """Act until the next plan is needed; False once the episode has ended."""
         env, controller = self._env, self.controller
         assert env is not None
-        controller.accept(plan)
+        controller.accept(plans)
         while True:
             obs, reward, terminated, truncated, info = env.step(controller.act())
             self._rewards.append(float(reward))

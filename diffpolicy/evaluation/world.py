@@ -26,6 +26,9 @@ class RolloutSettings:
     sampler: str | None = None
     action_horizon: int | None = None
     speed: float | None = None
+    samples: int | None = None
+    noise_scale: float | None = None
+    noise_kept: float | None = None
     delay: int = 0
     max_steps: int | None = None
 

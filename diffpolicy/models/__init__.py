@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from diffpolicy.config import MLPConfig, TransformerConfig, UNet1DConfig
 from diffpolicy.models.backbone import Backbone
-from diffpolicy.models.encoder import ObservationEncoder, VectorEncoder, is_picture
+from diffpolicy.models.encoder import ObservationEncoder, Supervision, VectorEncoder, is_picture
 from diffpolicy.models.mlp import MLPBackbone
 from diffpolicy.models.transformer import TransformerBackbone
 from diffpolicy.models.unet1d import UNet1D
@@ -16,6 +16,7 @@ __all__ = [
     "Backbone",
     "MLPBackbone",
     "ObservationEncoder",
+    "Supervision",
     "TransformerBackbone",
     "UNet1D",
     "VectorEncoder",
@@ -31,10 +32,13 @@ def build_backbone(
     action_dim: int,
     cond_dim: int,
     obs_horizon: int = 1,
+    outputs: int | None = None,
 ) -> Backbone:
-    """The one place that knows which config belongs to which network. `cond` holds `obs_horizon` steps in turn."""
+    """The one place that knows which config belongs to which network.
+
+    `cond` holds `obs_horizon` steps in turn; `outputs` numbers are said of each action, as many as it has when None.
+    """
+    sizes = {"horizon": horizon, "action_dim": action_dim, "cond_dim": cond_dim, "outputs": outputs or action_dim}
     if isinstance(config, TransformerConfig):
-        sizes = {"horizon": horizon, "action_dim": action_dim, "cond_dim": cond_dim}
         return TransformerBackbone(config, **sizes, obs_horizon=obs_horizon)
-    factory = {MLPConfig: MLPBackbone, UNet1DConfig: UNet1D}[type(config)]
-    return factory(config, horizon=horizon, action_dim=action_dim, cond_dim=cond_dim)
+    return {MLPConfig: MLPBackbone, UNet1DConfig: UNet1D}[type(config)](config, **sizes)

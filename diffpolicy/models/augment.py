@@ -16,7 +16,7 @@ def random_crop(
     size_px: tuple[int, int],
     shift_px: int,
     generator: torch.Generator | None,
-) -> UInt8[Tensor, "windows steps rows columns 3"]:
+) -> tuple[UInt8[Tensor, "windows steps rows columns 3"], Int[Tensor, "windows 2"]]:
     """Cut a part out of the pictures, at a place drawn for each window.
 
     With the size of the pictures themselves it is the shift of DrQ (Kostrikov et al. 2021): padded, then cut.
@@ -26,24 +26,31 @@ def random_crop(
         size_px: Height and width of the part, at most those of the pictures.
         shift_px: How far the part may lie beyond the picture's edge, where the edge is repeated.
         generator: The source of the places, on the pictures' device; torch's global one when None.
+
+    Returns:
+        The parts, and where their upper left corners lay in the pictures: column, then row.
     """
     windows, steps, height, width, _ = pictures.shape
-    rows = _places(windows, height, size_px[0], shift_px, generator, pictures.device)
-    columns = _places(windows, width, size_px[1], shift_px, generator, pictures.device)
+    top = _places(windows, height, size_px[0], shift_px, generator, pictures.device)
+    left = _places(windows, width, size_px[1], shift_px, generator, pictures.device)
+    rows, columns = _along(top, size_px[0], height), _along(left, size_px[1], width)
     # Whole rows first, then bytes within them: ten times as fast on a CPU as one index of rows and columns.
     first = height * torch.arange(windows * steps, device=pictures.device).view(windows, steps, 1)
     lines = pictures.reshape(-1, 3 * width).index_select(0, (first + rows[:, None]).flatten())
     numbers = (3 * columns[..., None] + torch.arange(3, device=pictures.device)).flatten(1)
     lines = lines.view(windows, steps, size_px[0], 3 * width)
-    return lines.gather(3, numbers[:, None, None].expand(-1, steps, size_px[0], -1)).unflatten(3, (size_px[1], 3))
+    parts = lines.gather(3, numbers[:, None, None].expand(-1, steps, size_px[0], -1)).unflatten(3, (size_px[1], 3))
+    return parts, torch.cat([left, top], dim=1)
 
 
 def centre_crop(
     pictures: UInt8[Tensor, "windows steps height width 3"], size_px: tuple[int, int]
-) -> UInt8[Tensor, "windows steps rows columns 3"]:
-    """The part in the middle, a view: what a policy in use sees."""
+) -> tuple[UInt8[Tensor, "windows steps rows columns 3"], Int[Tensor, "windows 2"]]:
+    """The part in the middle, a view: what a policy in use sees; and where its corners lay, as `random_crop` says it."""
     top, left = ((whole - part) // 2 for whole, part in zip(pictures.shape[2:4], size_px, strict=True))
-    return pictures[:, :, top : top + size_px[0], left : left + size_px[1]]
+    # Filled, not sent: sending two numbers to a device would wait for it. `len` would be a constant in an exported program.
+    corners = [torch.full((pictures.shape[0], 1), start, device=pictures.device) for start in (left, top)]
+    return pictures[:, :, top : top + size_px[0], left : left + size_px[1]], torch.cat(corners, dim=1)
 
 
 def jitter_colours(
@@ -69,7 +76,11 @@ def jitter_colours(
 
 def _places(
     windows: int, length: int, size: int, shift: int, generator: torch.Generator | None, device: torch.device
-) -> Int[Tensor, "windows size"]:
-    """The rows (or columns) of each window's part."""
-    start = torch.randint(length - size + 2 * shift + 1, (windows, 1), generator=generator, device=device) - shift
-    return (start + torch.arange(size, device=device)).clamp(0, length - 1)
+) -> Int[Tensor, "windows 1"]:
+    """The first row (or column) of each window's part."""
+    return torch.randint(length - size + 2 * shift + 1, (windows, 1), generator=generator, device=device) - shift
+
+
+def _along(start: Int[Tensor, "windows 1"], size: int, length: int) -> Int[Tensor, "windows size"]:
+    """The rows (or columns) from each start on; beyond an edge, the edge."""
+    return (start + torch.arange(size, device=start.device)).clamp(0, length - 1)

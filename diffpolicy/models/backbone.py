@@ -9,14 +9,15 @@ from torch import Tensor, nn
 
 
 class Backbone(nn.Module, ABC):
-    """x (batch, horizon, action), t (batch,) in [0, 1] with 1 pure noise, cond (batch, cond) to the shape of x."""
+    """x (batch, horizon, action), t (batch,) in [0, 1] with 1 pure noise, cond (batch, cond) to (batch, horizon,
+    outputs)."""
 
     def forward(
         self,
         x: Float[Tensor, "batch horizon action"],
         t: Float[Tensor, " batch"],
         cond: Float[Tensor, "batch cond"],
-    ) -> Float[Tensor, "batch horizon action"]:
+    ) -> Float[Tensor, "batch horizon output"]:
         return self.denoise(x, self.condition(t, cond))
 
     @abstractmethod
@@ -28,5 +29,5 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def denoise(
         self, x: Float[Tensor, "*batch horizon action"], context: Float[Tensor, "*rows context"]
-    ) -> Float[Tensor, "*batch horizon action"]:
+    ) -> Float[Tensor, "*batch horizon output"]:
         """The network's output, given what `condition` returned; the context broadcasts over sequences."""

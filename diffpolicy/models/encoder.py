@@ -70,6 +70,7 @@ class ObservationEncoder(nn.Module):
                 f"policy.image_encoder.shared: cameras of different sizes cannot share a network: found {found}; set it to "
                 "false"
             )
+        self.obs_horizon = obs_horizon
         self.numbers = tuple(key for key in shapes if key not in cameras)
         self.pictures = tuple(cameras)
         self.vector = VectorEncoder({key: shapes[key] for key in self.numbers}, obs_horizon)
@@ -93,6 +94,30 @@ class ObservationEncoder(nn.Module):
             camera = self.cameras[index % len(self.cameras)]
             parts.append(camera(features[key], generator))
         return torch.cat(parts, dim=-1).flatten(1)
+
+
+class Supervision(nn.Module):
+    """Has the image encoder say, by one linear layer, what a recording knows of each step: training's second question.
+
+    Args:
+        shapes: the shape of one step of each thing to tell, by key.
+        encoder: whose features of pictures it is told from.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], encoder: ObservationEncoder) -> None:
+        super().__init__()
+        self.shapes = dict(shapes)
+        self.steps = encoder.obs_horizon
+        # Within a step, what is seen in pictures comes after the numbers.
+        self.first = encoder.vector.cond_dim // self.steps
+        width = encoder.cond_dim // self.steps - self.first
+        self.tell = nn.Linear(width, sum(math.prod(shape) for shape in shapes.values()))
+
+    def forward(self, cond: Float[Tensor, "batch cond"], told: Mapping[str, Tensor]) -> Float[Tensor, ""]:
+        """The mean squared error, given what the encoder made of the observations and the truth, normalized."""
+        features = cond.unflatten(1, (self.steps, -1))[..., self.first :]
+        truth = torch.cat([told[key].flatten(2) for key in self.shapes], dim=-1)
+        return (self.tell(features).float() - truth).square().mean()
 
 
 def is_picture(shape: tuple[int, ...]) -> bool:

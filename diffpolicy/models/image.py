@@ -1,7 +1,9 @@
 """From pictures to features: a compact residual network, or one of your own, and a pooling of its grid.
 
 A policy must know where things are to a fraction of a pixel, so the grid is not averaged: `spatial_softmax` says where in
-the picture each of its points lies, and `attention` says besides what learned queries find there.
+the picture each of its points lies, and `attention` says besides what learned queries find there. Places are told in the
+whole picture, wherever in it the part lay that training has the network see: shifts then teach it to look everywhere alike,
+and do not blur where things are.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import importlib
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from diffpolicy.config import ImageEncoderConfig, ImportedTrunkConfig, ResNetConfig
@@ -34,7 +36,7 @@ class ImageEncoder(nn.Module):
     def __init__(self, config: ImageEncoderConfig, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.config = config
-        self.size_px = config.crop_px or (shape[0], shape[1])
+        self.whole_px, self.size_px = (shape[0], shape[1]), config.crop_px or (shape[0], shape[1])
         if self.size_px[0] > shape[0] or self.size_px[1] > shape[1]:
             raise ConfigError(
                 f"policy.image_encoder.crop_px is {self.size_px}, larger than the pictures of {shape[0]} x {shape[1]}; "
@@ -43,7 +45,8 @@ class ImageEncoder(nn.Module):
         self.trunk = _build_trunk(config.trunk)
         grid = _grid_shape(self.trunk, self.size_px)
         pooling = {"spatial_softmax": SpatialSoftmax, "attention": AttentionPooling}[config.pooling]
-        self.pooling = pooling(grid, config.features)
+        scale = (self.size_px[1] / self.whole_px[1], self.size_px[0] / self.whole_px[0])
+        self.pooling = pooling(grid, config.features, scale)
         # Pictures are channels-last from here on; weights are not. These few are turned in no time, while a fused AdamW
         # multiplies weights and moments as they lie in memory, and what a checkpoint restores does not lie so.
         for parameter in self.parameters():
@@ -55,14 +58,21 @@ class ImageEncoder(nn.Module):
         """Encode pictures; the generator is the source of a training's crops, shifts and colours."""
         config = self.config
         if self.training and (config.shift_px or config.crop_px):
-            pictures = random_crop(pictures, self.size_px, config.shift_px, generator)
+            parts, corner = random_crop(pictures, self.size_px, config.shift_px, generator)
         else:
-            pictures = centre_crop(pictures, self.size_px)
-        light = pictures.float()
+            parts, corner = centre_crop(pictures, self.size_px)
+        light = parts.float()
         if self.training and config.colour:
             light = jitter_colours(light, config.colour, generator)
         seen = light.div_(127.5).sub_(1).flatten(0, 1).permute(0, 3, 1, 2)  # channels-last by its strides, not copied
-        return self.pooling(self.trunk(seen)).unflatten(0, pictures.shape[:2])
+        middle = self._middle(corner).repeat_interleave(pictures.shape[1], dim=0)
+        return self.pooling(self.trunk(seen), middle).unflatten(0, pictures.shape[:2])
+
+    def _middle(self, corner: Int[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
+        """Where in a whole picture, -1 to 1 from edge to edge, the middle of the part with this corner lies: x, y."""
+        (height, width), (rows, columns) = self.whole_px, self.size_px
+        x, y = corner.unbind(1)
+        return torch.stack([(2 * x + columns) / width - 1, (2 * y + rows) / height - 1], dim=1)
 
 
 class ResNet(nn.Module):
@@ -110,10 +120,10 @@ class _Look(nn.Module):
     """Where some learned queries look: each one's shares of the grid's cells, and the mean of their places.
 
     The shares are a softmax over the query's map, at a learned temperature. Places run from -1 at the left (top) edge of the
-    picture to 1 at the right (bottom).
+    whole picture to 1 at the right (bottom); the grid is of a part of it, `scale` times as wide and as high.
     """
 
-    def __init__(self, grid: tuple[int, int, int], queries: int) -> None:
+    def __init__(self, grid: tuple[int, int, int], queries: int, scale: tuple[float, float]) -> None:
         super().__init__()
         channels, rows, columns = grid
         self.maps = nn.Conv2d(channels, queries, 1)
@@ -121,16 +131,17 @@ class _Look(nn.Module):
         # block's place after 600 updates was five times as exact.
         self.log_sharpness = nn.Parameter(torch.full((queries, 1), 3.0))
         y, x = torch.meshgrid(_middles(rows), _middles(columns), indexing="ij")
-        self.register_buffer("places", torch.stack([x.flatten(), y.flatten()]), persistent=False)
+        places = torch.stack([scale[0] * x.flatten(), scale[1] * y.flatten()])
+        self.register_buffer("places", places, persistent=False)
         self.places: Tensor
 
     def forward(
-        self, grid: Tensor
+        self, grid: Tensor, middle: Float[Tensor, "pictures 2"]
     ) -> tuple[Float[Tensor, "pictures queries cells"], Float[Tensor, "pictures queries 2"]]:
         # In single precision: rounded to bfloat16's 8 bits, shares do not sum to 1, and places move.
         logits = self.maps(grid).float().flatten(2) * self.log_sharpness.exp()
         shares = logits.softmax(dim=-1)
-        return shares, (shares.unsqueeze(2) * self.places).sum(dim=-1)
+        return shares, (shares.unsqueeze(2) * self.places).sum(dim=-1) + middle[:, None]
 
 
 class SpatialSoftmax(nn.Module):
@@ -139,14 +150,18 @@ class SpatialSoftmax(nn.Module):
     Args:
         grid: Channels, rows and columns.
         features: Twice the number of points.
+        scale: Width and height of the part that the grid is of, as shares of the whole picture's.
     """
 
-    def __init__(self, grid: tuple[int, int, int], features: int) -> None:
+    def __init__(self, grid: tuple[int, int, int], features: int, scale: tuple[float, float] = (1.0, 1.0)) -> None:
         super().__init__()
-        self.look = _Look(grid, features // 2)
+        self.look = _Look(grid, features // 2, scale)
 
-    def forward(self, grid: Float[Tensor, "pictures channels rows columns"]) -> Float[Tensor, "pictures features"]:
-        return self.look(grid)[1].flatten(1)
+    def forward(
+        self, grid: Float[Tensor, "pictures channels rows columns"], middle: Float[Tensor, "pictures 2"]
+    ) -> Float[Tensor, "pictures features"]:
+        """`middle` is where in the whole picture the part's middle lies."""
+        return self.look(grid, middle)[1].flatten(1)
 
 
 class AttentionPooling(nn.Module):
@@ -155,15 +170,19 @@ class AttentionPooling(nn.Module):
     Args:
         grid: Channels, rows and columns.
         features: How many numbers come out.
+        scale: As for `SpatialSoftmax`.
     """
 
-    def __init__(self, grid: tuple[int, int, int], features: int) -> None:
+    def __init__(self, grid: tuple[int, int, int], features: int, scale: tuple[float, float] = (1.0, 1.0)) -> None:
         super().__init__()
-        self.look = _Look(grid, _QUERIES)
+        self.look = _Look(grid, _QUERIES, scale)
         self.output = Linear(_QUERIES * (grid[0] + 2), features)
 
-    def forward(self, grid: Float[Tensor, "pictures channels rows columns"]) -> Float[Tensor, "pictures features"]:
-        shares, places = self.look(grid)
+    def forward(
+        self, grid: Float[Tensor, "pictures channels rows columns"], middle: Float[Tensor, "pictures 2"]
+    ) -> Float[Tensor, "pictures features"]:
+        """`middle` is where in the whole picture the part's middle lies."""
+        shares, places = self.look(grid, middle)
         found = shares @ grid.flatten(2).transpose(1, 2)
         return self.output(torch.cat([places, found], dim=-1).flatten(1)).float()
 

@@ -20,7 +20,7 @@ from diffpolicy.models.time_embedding import TimeEmbedding
 class MLPBackbone(Backbone):
     """See the module's text. Starts as the zero function, and each block as the identity."""
 
-    def __init__(self, config: MLPConfig, *, horizon: int, action_dim: int, cond_dim: int) -> None:
+    def __init__(self, config: MLPConfig, *, horizon: int, action_dim: int, cond_dim: int, outputs: int) -> None:
         super().__init__()
         size, width, cond_width = horizon * action_dim, config.width, config.cond_width
         self.embed_time = nn.Sequential(TimeEmbedding(cond_width), Linear(cond_width, cond_width))
@@ -38,7 +38,8 @@ class MLPBackbone(Backbone):
         ones = torch.cat([torch.full((part,), float(scale)) for part, scale in zip(self.parts, scales, strict=True)])
         self.register_buffer("identity", ones, persistent=False)
         self.identity: Tensor
-        self.output = _zeroed(Linear(width, size))
+        self.outputs = (horizon, outputs)
+        self.output = _zeroed(Linear(width, horizon * outputs))
 
     def condition(
         self, t: Float[Tensor, "*times"], cond: Float[Tensor, "*rows cond"]
@@ -48,12 +49,12 @@ class MLPBackbone(Backbone):
 
     def denoise(
         self, x: Float[Tensor, "*batch horizon action"], context: Float[Tensor, "*rows context"]
-    ) -> Float[Tensor, "*batch horizon action"]:
+    ) -> Float[Tensor, "*batch horizon output"]:
         embedded, *modulations, shift, scale = context.split(self.parts, dim=-1)
         h = self.embed_action(x.flatten(-2)) + embedded
         for index, block in enumerate(self.blocks):
             h = block(h, *modulations[3 * index : 3 * index + 3])
-        return self.output(torch.addcmul(shift, layer_norm(h, self.parts[:1]), scale)).view_as(x)
+        return self.output(torch.addcmul(shift, layer_norm(h, self.parts[:1]), scale)).unflatten(-1, self.outputs)
 
 
 class _Block(nn.Module):

@@ -22,7 +22,7 @@ class TransformerBackbone(Backbone):
     """See the module's text. `cond` holds `obs_horizon` observation steps, one after another."""
 
     def __init__(
-        self, config: TransformerConfig, *, horizon: int, action_dim: int, cond_dim: int, obs_horizon: int
+        self, config: TransformerConfig, *, horizon: int, action_dim: int, cond_dim: int, outputs: int, obs_horizon: int
     ) -> None:
         super().__init__()
         width, self.obs_horizon = config.width, obs_horizon
@@ -34,7 +34,7 @@ class TransformerBackbone(Backbone):
         self.action_places = nn.Parameter(0.02 * torch.randn(horizon, width))
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.output = Linear(width, action_dim)
+        self.output = Linear(width, outputs)
         # Shift, scale and gate twice a block, the gate of its cross-attention, then shift and scale before the output.
         self.parts = 7 * config.blocks * (width,) + 2 * (width,)
         self.modulation = Linear(width, sum(self.parts))
@@ -58,7 +58,7 @@ class TransformerBackbone(Backbone):
 
     def denoise(
         self, x: Float[Tensor, "*batch horizon action"], context: Float[Tensor, "*rows context"]
-    ) -> Float[Tensor, "*batch horizon action"]:
+    ) -> Float[Tensor, "*batch horizon output"]:
         rows = context.expand(*x.shape[:-2], -1).flatten(0, -2)
         modulation, memory = rows.split((len(self.identity), rows.shape[-1] - len(self.identity)), dim=-1)
         *modulations, shift, scale = modulation[:, None].split(self.parts, dim=-1)
@@ -66,7 +66,7 @@ class TransformerBackbone(Backbone):
         h = self.embed_action(x.flatten(0, -3)) + self.action_places
         for index, (block, observed) in enumerate(zip(self.blocks, memories, strict=True)):
             h = block(h, observed, *modulations[7 * index : 7 * index + 7])
-        return self.output(torch.addcmul(shift, self.norm(h), scale)).reshape(x.shape)
+        return self.output(torch.addcmul(shift, self.norm(h), scale)).reshape(*x.shape[:-1], -1)
 
 
 class _Block(nn.Module):

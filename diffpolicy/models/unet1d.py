@@ -22,7 +22,7 @@ from diffpolicy.models.time_embedding import TimeEmbedding
 class UNet1D(Backbone):
     """`len(channels)` levels; each but the last halves the horizon, which must be divisible accordingly."""
 
-    def __init__(self, config: UNet1DConfig, *, horizon: int, action_dim: int, cond_dim: int) -> None:
+    def __init__(self, config: UNet1DConfig, *, horizon: int, action_dim: int, cond_dim: int, outputs: int) -> None:
         super().__init__()
         width, channels = config.time_width, config.channels
         self.embed_time = nn.Sequential(
@@ -47,7 +47,7 @@ class UNet1D(Backbone):
             self.up.append(_Level(block(2 * before, after), block(after, after), grow))
         self.output = nn.Sequential(
             _conv_norm(channels[0], channels[0], config.kernel_size, config.groups),
-            Conv1d(channels[0], action_dim, 1),
+            Conv1d(channels[0], outputs, 1),
         )
         # Scale and shift of all blocks, in the order in which they are built and passed.
         self.film = Linear(width + cond_dim, sum(self.parts))
@@ -62,7 +62,7 @@ class UNet1D(Backbone):
 
     def denoise(
         self, x: Float[Tensor, "*batch horizon action"], context: Float[Tensor, "*rows context"]
-    ) -> Float[Tensor, "*batch horizon action"]:
+    ) -> Float[Tensor, "*batch horizon output"]:
         rows = context.expand(*x.shape[:-2], -1).flatten(0, -2)
         films = iter(rows[..., None].split(self.parts, dim=1))
         h = x.flatten(0, -3).transpose(1, 2)
@@ -75,7 +75,7 @@ class UNet1D(Backbone):
         for level in self.up:
             _, h = level(torch.cat([h, skips.pop()], dim=1), next(films), next(films))
         # The topmost skip stays unused, as in the published network.
-        return self.output(h).transpose(1, 2).reshape(x.shape)
+        return self.output(h).transpose(1, 2).reshape(*x.shape[:-1], -1)
 
 
 class _Level(nn.Module):

@@ -17,7 +17,8 @@ def training_card(config: ExperimentConfig, trained: Mapping[str, Any], latest: 
         ("observation", f"{', '.join(policy.observations)}; {policy.obs_horizon} steps"),
         (
             "actions",
-            f"{policy.pred_horizon} predicted, {policy.action_horizon} executed, speed {policy.execution_speed:g}",
+            f"{policy.pred_horizon} predicted, {policy.action_horizon} executed, speed {policy.execution_speed:g}, "
+            f"noise of standard deviation {policy.noise_scale:g}",
         ),
         (
             "network, objective",
@@ -26,6 +27,10 @@ def training_card(config: ExperimentConfig, trained: Mapping[str, Any], latest: 
         ("training", f"{trained['steps']:,} steps of {config.training.batch_size}, {trained['seconds']:,.0f} s"),
         ("seed", str(config.training.seed)),
     ]
+    if policy.image_encoder and policy.image_encoder.supervision:
+        rows.append(("read in training alone", ", ".join(policy.image_encoder.supervision)))
+    if config.training.teacher:
+        rows.append(("teacher", f"`{config.training.teacher}`"))
     if "loss" in latest:
         rows.append(("training loss", f"{latest['loss']:.5f}"))
     if "validation_loss" in latest:

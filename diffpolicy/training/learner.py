@@ -14,7 +14,10 @@ from accelerate import Accelerator
 from jaxtyping import Float
 from torch import Tensor
 
+from diffpolicy.checkpoint import load_policy
 from diffpolicy.config import ExperimentConfig, TrainingConfig
+from diffpolicy.diffusion import sampler_steps
+from diffpolicy.errors import CheckpointError
 from diffpolicy.policy import Batch, DiffusionPolicy
 from diffpolicy.training.ema import EMA
 from diffpolicy.training.windows import Windows
@@ -33,6 +36,10 @@ class Learner:
         averaged: a copy for evaluation; its weights are the average after `refresh_average`.
         step_number: updates done.
         generator: the source of times and noise.
+        teacher: the policy whose plans are learned, if any.
+
+    Raises:
+        CheckpointError: the teacher does not fit.
     """
 
     def __init__(self, config: ExperimentConfig, policy: DiffusionPolicy, accelerator: Accelerator) -> None:
@@ -46,6 +53,7 @@ class Learner:
             self.parameters, lr=0.0, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
         )
         self.generator = torch.Generator(accelerator.device).manual_seed(settings.seed + accelerator.process_index)
+        self.teacher = None if settings.teacher is None else load_teacher(settings.teacher, self.policy)
         self.step_number = 0
         if settings.compile:
             self.policy.backbone.compile()
@@ -71,12 +79,52 @@ class Learner:
         """The loss of a batch, in the experiment's precision."""
         lowered = self.config.training.precision == "bfloat16"
         with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=lowered):
-            return self.model(batch, generator=self.generator, observation_noise=self.config.data.observation_noise)
+            return self.model(
+                batch,
+                generator=self.generator,
+                observation_noise=self.config.data.observation_noise,
+                draws=self.config.training.draws,
+                teacher=self.teacher,
+            )
 
     def refresh_average(self) -> DiffusionPolicy:
         """Brings the averaged policy up to date and returns it."""
         self.ema.copy_to(self.averaged.parameters())
         return self.averaged
+
+
+def load_teacher(name: str, learner: DiffusionPolicy) -> DiffusionPolicy:
+    """A policy whose plans another can learn, on that one's device.
+
+    Raises:
+        CheckpointError: there is none of this name, or its plans are not ones that the other can make from what it reads.
+    """
+    try:
+        teacher = load_policy(name, learner.device)
+    except CheckpointError as error:
+        raise CheckpointError(f"training.teacher: {error}") from None
+    ours, theirs = learner.config, teacher.config
+    for what, found, expected in (
+        ("obs_horizon", theirs.obs_horizon, ours.obs_horizon),
+        ("pred_horizon", theirs.pred_horizon, ours.pred_horizon),
+        ("action_dim", teacher.action_dim, learner.action_dim),
+    ):
+        if found != expected:
+            raise CheckpointError(
+                f"training.teacher {name!r}: its {what} is {found}, this run's {expected}; it must plan the same steps"
+            )
+    for key, shape in teacher.obs_shapes.items():
+        if learner.recorded_shapes.get(key) != shape:
+            read = ", ".join(f"{own} {size}" for own, size in learner.recorded_shapes.items())
+            raise CheckpointError(
+                f"training.teacher {name!r}: it observes {key} {shape}, but this run reads {read}; it must see from that"
+            )
+    if any(step.next_noise for step in sampler_steps(teacher.objective, theirs.sampler, theirs.steps)):
+        raise CheckpointError(
+            f"training.teacher {name!r}: its sampler {theirs.sampler!r} draws noise on the way, so its plans do not follow "
+            "from the noise they grow from; train it with one that draws none"
+        )
+    return teacher
 
 
 def unfitted_policy(config: ExperimentConfig, windows: Windows) -> DiffusionPolicy:

@@ -75,7 +75,7 @@ def train(
         stop_after: stop at this step as an interruption would, the schedule still being that of `config.training.steps`.
 
     Raises:
-        CheckpointError: the checkpoint to resume or start from does not fit.
+        CheckpointError: the checkpoint to resume, to start from or to learn from does not fit.
         OSError: the folder cannot be written.
     """
     settings = config.training
@@ -130,7 +130,8 @@ def train(
             if logging:
                 log.training(step, total, learning_rate(step - 1, settings), progress["seconds"])
             if len(held_out) and step % settings.validate_every == 0:
-                log.event(step, validation_loss=validation_loss(learner.refresh_average(), held_out, settings))
+                averaged = learner.refresh_average()
+                log.event(step, validation_loss=validation_loss(averaged, held_out, settings, learner.teacher))
             due = bool(evaluate) and (step % (settings.evaluate_every or settings.steps) == 0 or step == settings.steps)
             if due or (step % settings.checkpoint_every == 0 and step < last_step):
                 save("last", resumable=True)  # before an evaluation, which may be long and interrupted
@@ -145,7 +146,9 @@ def train(
 
 
 @torch.no_grad()
-def validation_loss(policy: DiffusionPolicy, held_out: Windows, settings: TrainingConfig) -> float:
+def validation_loss(
+    policy: DiffusionPolicy, held_out: Windows, settings: TrainingConfig, teacher: DiffusionPolicy | None = None
+) -> float:
     """The loss on at most 2,048 held-out windows with always the same noise, so that two steps compare."""
     generator = torch.Generator(policy.device).manual_seed(settings.seed)
     index = torch.linspace(0, len(held_out) - 1, min(2048, len(held_out))).long()
@@ -153,7 +156,7 @@ def validation_loss(policy: DiffusionPolicy, held_out: Windows, settings: Traini
     for part in index.split(settings.batch_size):
         batch = held_out.batch(part, policy.device)
         batch.pop("mask", None)
-        losses.append(policy.loss(batch, generator=generator) * len(part))
+        losses.append(policy.loss(batch, generator=generator, teacher=teacher) * len(part))
     return float(torch.stack(losses).sum() / len(index))
 
 

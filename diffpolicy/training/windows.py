@@ -183,7 +183,8 @@ def load_windows(
     missing = [key for key in observations if key not in store.keys]
     if missing:
         raise ConfigError(
-            f"policy.observations: {store.path} has no {', '.join(map(repr, missing))}; it has {', '.join(store.keys)}"
+            f"policy.observations or policy.image_encoder.supervision: {store.path} has no "
+            f"{', '.join(map(repr, missing))}; it has {', '.join(store.keys)}"
         )
     train, held_out = split_episodes(store.n_episodes, config)
     store.check_values((*observations, "action"))

@@ -94,7 +94,7 @@ def run_training() -> Callable[..., TrainingResult]:
     def run(config: ExperimentConfig, store: Path, folder: Path, **choices: Any) -> TrainingResult:
         policy = config.policy
         horizons = {"obs_horizon": policy.obs_horizon, "pred_horizon": policy.pred_horizon}
-        both = load_windows(open_store(store), config.data, policy.observations, **horizons)
+        both = load_windows(open_store(store), config.data, policy.recorded_keys, **horizons)
         return train(config, *both, folder, device="cpu", **choices)
 
     return run

@@ -12,6 +12,8 @@ from diffpolicy.errors import ConfigError
 MLP = "policy: {backbone: {name: mlp, %s}}"
 UNET = "policy: {backbone: {name: unet1d, %s}}"
 DDPM = "policy: {objective: {name: ddpm, train_timesteps: 10}, sampler: %s, steps: %s}"
+EDM = "policy: {sampler: ddpm, objective: {name: edm, %s}}"
+DIRECT = "policy: {objective: {name: %s}, sampler: direct, steps: %s}"
 
 MISTAKES = {
     # keys
@@ -27,7 +29,7 @@ MISTAKES = {
     "text for a number": ("training: {steps: many}", "training.steps: .*integer.*found 'many'"),
     "fraction of a step": ("training: {steps: 1.5}", "training.steps: .*integer.*found 1.5"),
     "text for a switch": ("data: {mirror: perhaps}", "data.mirror: .*boolean.*found 'perhaps'"),
-    "one of few": ("policy: {sampler: heun}", "policy.sampler: .*'euler', 'ddpm' or 'ddim'.*found 'heun'"),
+    "one of few": ("policy: {sampler: huen}", "policy.sampler: .*'euler', 'heun', .* or 'direct'.*found 'huen'"),
     "one name for a list": ("policy: {observations: state}", "policy.observations: .*found 'state'"),
     "an empty section": ("policy:", "policy: .*found None"),
     "three betas": ("training: {betas: [0.9, 0.99, 0.999]}", r"training.betas: .*at most 2 items"),
@@ -42,8 +44,36 @@ MISTAKES = {
         "policy: {execution_speed: 2.5}",
         "policy: execution_speed 2.5 does not fit: 8 actions at this speed reach beyond the 15 that lie ahead; lower it",
     ),
-    "flow by ddim": ("policy: {sampler: ddim}", "policy: sampler 'ddim' cannot solve objective 'flow'; use euler"),
-    "ddpm by euler": (DDPM % ("euler", 5), "policy: sampler 'euler' cannot solve objective 'ddpm'; use ddpm or ddim"),
+    "flow by ddim": (
+        "policy: {sampler: ddim}",
+        "policy: sampler 'ddim' cannot solve objective 'flow'; use euler or heun",
+    ),
+    "ddpm in one go": (
+        DDPM % ("direct", 5),
+        "policy: sampler 'direct' cannot solve objective 'ddpm'; use ddpm or ddim",
+    ),
+    "noise on edm's way": (
+        EDM % "",
+        "policy: sampler 'ddpm' cannot solve objective 'edm'; use .*euler or",
+    ),
+    "denoised regression": (
+        "policy: {objective: {name: regression}}",
+        "policy: sampler 'euler' cannot solve objective 'regression'; use direct$",
+    ),
+    "denoised mixture": (
+        "policy: {objective: {name: mixture}, sampler: heun}",
+        "policy: sampler 'heun' cannot solve objective 'mixture'; use direct$",
+    ),
+    "too many looks": (DIRECT % ("regression", 10), "policy: steps is 10, but objective 'regression' takes 1 as it is"),
+    "too few looks": (
+        DIRECT % ("regression, second_look: 0.1", 1),
+        "policy: steps is 1, but objective 'regression' takes 2 as it is configured",
+    ),
+    "too many looks at modes": (DIRECT % ("mixture", 2), "policy: steps is 2, but objective 'mixture' takes 1"),
+    "a teacher of no flow": (
+        "{training: {teacher: pusht-state}, policy: {objective: {name: ddpm}, sampler: ddim}}",
+        "training.teacher is 'pusht-state', but policy.objective is 'ddpm'; only 'flow' .* leave the teacher out",
+    ),
     "steps beyond the levels": (DDPM % ("ddim", 11), "policy: steps 11 exceeds objective.train_timesteps 10"),
     "halved too often": (
         "policy: {pred_horizon: 10, action_horizon: 4, backbone: {name: unet1d}}",
@@ -69,6 +99,28 @@ MISTAKES = {
     "no channels": (UNET % "channels: []", r"policy.backbone: channels is \(\); give one or more"),
     "even kernel": (UNET % "kernel_size: 4", "policy.backbone: kernel_size is 4; it must be odd"),
     "no levels": ("policy: {objective: {name: ddpm, train_timesteps: 0}}", "policy.objective: train_timesteps is 0"),
+    "data of no size": (EDM % "sigma_data: 0", "policy.objective: sigma_data is 0.0; it must be positive"),
+    "levels in the wrong order": (
+        EDM % "sigma_min: 2, sigma_max: 1",
+        r"policy.objective: sigma_max is 1.0; it must be above sigma_min \(2.0\)",
+    ),
+    "no spacing": (EDM % "rho: -7", "policy.objective: rho is -7.0; it must be positive"),
+    "always one level": (EDM % "log_std: 0", "policy.objective: log_std is 0.0; it must be positive"),
+    "misspelt level": (EDM % "sigma_maks: 1", "unknown key 'policy.objective.sigma_maks'; did you mean 'sigma_max'?"),
+    "a look at nothing": (
+        DIRECT % ("regression, second_look: 1.0", 2),
+        "policy.objective: second_look is 1.0; it must lie between 0 and 1, or be null",
+    ),
+    "another error": (DIRECT % ("regression, error: cubic", 1), "policy.objective.error: .*'squared' or 'absolute'"),
+    "no modes": (DIRECT % ("mixture, modes: 0", 1), "policy.objective: modes is 0; it must be positive"),
+    "modes of no width": (DIRECT % ("mixture, least_std: 0", 1), "policy.objective: least_std is 0.0; it must be pos"),
+    "another objective": (DIRECT % ("gan", 1), "policy.objective: .*'gan' .*'flow', 'ddpm', 'edm', 'regression', 'mix"),
+    "no plans": ("policy: {samples: 0}", "policy: samples is 0; it must be positive"),
+    "half a plan": ("policy: {samples: 1.5}", "policy.samples: .*integer.*found 1.5"),
+    "negative scale": ("policy: {noise_scale: -1}", "policy: noise_scale is -1.0; it must be 0 or more"),
+    "always the same noise": ("policy: {noise_kept: 1}", "policy: noise_kept is 1.0; .* less than 1"),
+    "no draws": ("training: {draws: 0}", "training: draws is 0; it must be positive"),
+    "a numbered teacher": ("training: {teacher: 3}", "training.teacher: .*string.*found 3"),
     # not YAML
     "not YAML": ("policy: [1, 2", "not readable as YAML: .*line 1"),
     "a tab": ("policy:\n\tsteps: 3", "not readable as YAML: .*line 2"),

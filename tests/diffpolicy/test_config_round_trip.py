@@ -7,7 +7,20 @@ import pytest
 import torch
 import yaml
 
-from diffpolicy.config import DataConfig, DDPMConfig, ExperimentConfig, PolicyConfig, UNet1DConfig
+from diffpolicy.config import (
+    DataConfig,
+    DDPMConfig,
+    EDMConfig,
+    ExperimentConfig,
+    ImageEncoderConfig,
+    MixtureConfig,
+    Objective,
+    PolicyConfig,
+    RegressionConfig,
+    Sampler,
+    TrainingConfig,
+    UNet1DConfig,
+)
 from diffpolicy.config_file import config_from_dict, config_to_dict, configs_folder, load_config
 from diffpolicy.policy import DiffusionPolicy
 
@@ -24,6 +37,23 @@ CHANGED = ExperimentConfig(
         sampler="ddim",
     ),
 )
+TAUGHT = ExperimentConfig(
+    policy=PolicyConfig(
+        observations=("pixels",),
+        samples=3,
+        noise_scale=0.5,
+        noise_kept=0.25,
+        image_encoder=ImageEncoderConfig(supervision=("state",), supervision_weight=2.0),
+    ),
+    training=TrainingConfig(teacher="runs/mine", draws=4),
+)
+OBJECTIVES: tuple[tuple[Objective, Sampler, int], ...] = (
+    (EDMConfig(sigma_data=0.3, log_mean=-2.0), "heun", 9),
+    (RegressionConfig(error="absolute"), "direct", 1),
+    (RegressionConfig(second_look=0.2), "direct", 2),
+    (MixtureConfig(modes=3), "direct", 1),
+    (DDPMConfig(), "dpmpp_2m", 5),
+)
 
 
 def test_there_are_experiments() -> None:
@@ -36,7 +66,7 @@ def test_a_shipped_experiment_is_a_policy(name: str) -> None:
     assert config == load_config(str(configs_folder() / f"{name}.yaml"))
     assert config.description
     with torch.device("meta"):  # the paper's network is large, and only its making is tried
-        policy = DiffusionPolicy(config.policy, {key: SHAPES[key] for key in config.policy.observations}, 2)
+        policy = DiffusionPolicy(config.policy, {key: SHAPES[key] for key in config.policy.recorded_keys}, 2)
         x, cond = torch.zeros(1, config.policy.pred_horizon, 2), torch.zeros(1, policy.encoder.cond_dim)
         assert policy.backbone(x, torch.zeros(1), cond).shape == x.shape
 
@@ -50,7 +80,14 @@ def test_the_papers_recipe_is_the_papers() -> None:
     assert (policy.sampler, policy.steps, config.data.max_episodes, config.data.mirror) == ("ddpm", 100, 90, False)
 
 
-@pytest.mark.parametrize("config", [ExperimentConfig(), CHANGED, *(load_config(name) for name in SHIPPED)])
+def solved(objective: Objective, sampler: Sampler, steps: int) -> ExperimentConfig:
+    return ExperimentConfig(policy=PolicyConfig(objective=objective, sampler=sampler, steps=steps))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [ExperimentConfig(), CHANGED, TAUGHT, *(solved(*each) for each in OBJECTIVES), *map(load_config, SHIPPED)],
+)
 def test_data_and_back(config: ExperimentConfig) -> None:
     data = config_to_dict(config)
     assert config_from_dict(data, "test") == config
@@ -70,6 +107,14 @@ def test_data_of_a_part() -> None:
 def test_a_config_cannot_be_changed_by_accident() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         ExperimentConfig().policy.steps = 3  # type: ignore[misc]
+
+
+def test_a_recording_is_read_for_what_is_seen_and_what_supervises() -> None:
+    assert CHANGED.policy.recorded_keys == ("keypoints", "agent_pos")
+    assert TAUGHT.policy.recorded_keys == ("pixels", "state")
+    both = ImageEncoderConfig(supervision=("agent_pos", "state", "pixels"))
+    seen = PolicyConfig(observations=("pixels", "agent_pos"), image_encoder=both)
+    assert seen.recorded_keys == ("pixels", "agent_pos", "state")  # each once
 
 
 def test_configs_made_in_python_are_checked_too() -> None:

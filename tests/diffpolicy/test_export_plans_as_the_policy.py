@@ -84,6 +84,34 @@ def test_same_noise_same_plans(
     assert exported.difference_of_range < 1e-4
 
 
+OTHER_WAYS: dict[str, dict[str, Any]] = {
+    "edm, heun": {"objective": {"name": "edm"}, "sampler": "heun", "steps": 5},
+    "flow, two steps back": {"sampler": "dpmpp_2m", "steps": 4},
+    "regression, two looks": {"objective": {"name": "regression", "second_look": 0.1}, "sampler": "direct", "steps": 2},
+    "mixture": {"objective": {"name": "mixture", "modes": 3}, "sampler": "direct", "steps": 1},
+}
+
+
+@pytest.mark.parametrize("policy", OTHER_WAYS.values(), ids=OTHER_WAYS)
+def test_every_other_way_from_noise_to_plan(policy: dict[str, Any], make_checkpoint: Make, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(policy=policy)
+    exported = export_policy(checkpoint, tmp_path / "policy.pt2")
+    program, card = opened(exported.path)
+    own = load_policy(checkpoint)
+    reach = float(own.normalizer.action_half_range.max())
+    for batch, n in ((1, 1), (3, 2), (70, 1)):
+        x, expected = both(program, card, own, batch, n)
+        torch.testing.assert_close(x, expected, rtol=0, atol=2e-4 * reach)
+    assert x.flatten(0, 1).std(dim=0).max() > 1e-2 * reach
+
+
+def test_it_says_how_its_noise_is_drawn_in_evaluation(make_checkpoint: Make) -> None:
+    manner = {"samples": 3, "noise_scale": 0.5, "noise_kept": 0.25}
+    card = diffpolicy.export.describe(load_policy(make_checkpoint(policy=manner)), "euler", 2)
+    assert {name: card[name] for name in manner} == manner
+    assert all(name in card["about"] for name in manner)
+
+
 IMAGE_ENCODER = {"trunk": {"name": "resnet", "stem_px": 2, "channels": [16], "blocks": [1]}, "features": 4}
 
 
@@ -123,7 +151,7 @@ def test_it_says_which_actions_a_controller_executes(speed: float, make_checkpoi
     card = diffpolicy.export.describe(policy, "euler", 2)
     controller = Controller(policy)
     controller.observe(torch.zeros(5).numpy())
-    controller.accept(torch.arange(16.0)[:, None].expand(16, 2).numpy())
+    controller.accept(torch.arange(16.0)[None, :, None].expand(1, 16, 2).numpy())
     assert [float(controller.act()[0]) for _ in range(5)] == card["execute_at"]
     assert controller.needs_plan
     x = policy.sample({"state": torch.rand(8, 3, 5) * 512}, n=8)

@@ -24,6 +24,11 @@ MISTAKES = {
     "nothing seen": (ENCODER % "features: 0", rf"{HERE}: features is 0; it must be positive"),
     "negative shift": (ENCODER % "shift_px: -1", rf"{HERE}: shift_px is -1; it must be 0 or more"),
     "all colour gone": (ENCODER % "colour: 1.0", rf"{HERE}: colour is 1.0; .* less than 1"),
+    "supervised in vain": (
+        ENCODER % "supervision: [state], supervision_weight: 0",
+        rf"{HERE}: supervision_weight is 0.0; it must be positive",
+    ),
+    "one name for a list": (ENCODER % "supervision: state", rf"{HERE}.supervision: .*found 'state'"),
     "empty crop": (ENCODER % "crop_px: [0, 84]", rf"{HERE}: crop_px is \(0, 84\); height and width must be positive"),
     "crop of one number": (ENCODER % "crop_px: 84", rf"{HERE}.crop_px: .*found 84"),
     "no kind": (TRUNK % "channels: [8]", rf"{HERE}.trunk: `name` is missing"),

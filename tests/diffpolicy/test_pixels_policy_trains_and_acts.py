@@ -171,7 +171,8 @@ def test_large_pictures_need_an_image_encoder(tmp_path: Path, store: Path, tiny:
 
 def test_the_shipped_recipe_sees_the_recorded_pictures() -> None:
     config = load_config("pusht_pixels_mlp")
-    policy = DiffusionPolicy(config.policy, {"pixels": (96, 96, 3), "agent_pos": (2,)}, 2)
+    shapes = {"pixels": (96, 96, 3), "agent_pos": (2,), "state": (5,)}
+    policy = DiffusionPolicy(config.policy, {key: shapes[key] for key in config.policy.recorded_keys}, 2)
     assert config.data.mirror
     assert config.evaluation.env_kwargs == {"obs_type": "pixels_agent_pos"}
     plan = policy.sample({"pixels": np.zeros((1, 2, 96, 96, 3), np.uint8), "agent_pos": np.zeros((1, 2, 2))}, steps=1)

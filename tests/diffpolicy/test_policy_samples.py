@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import diffpolicy.policy
 from diffpolicy.config import ExperimentConfig, PolicyConfig
 from diffpolicy.config_file import config_from_dict
+from diffpolicy.diffusion import standard_normal
 from diffpolicy.errors import ConfigError
 from diffpolicy.policy import DiffusionPolicy
 
@@ -19,6 +20,7 @@ Tiny = Callable[..., ExperimentConfig]
 Make = Callable[..., DiffusionPolicy]
 
 DDPM = {"objective": {"name": "ddpm"}, "sampler": "ddpm"}
+DIRECT = {"objective": {"name": "mixture"}, "sampler": "direct", "steps": 1}
 
 
 def states(rows: int, seed: int = 0) -> Tensor:
@@ -72,6 +74,42 @@ def test_the_path_begins_with_the_generators_noise(tiny: Tiny, make_policy: Make
     _, path = policy.sample({"state": states(2)}, n=3, generator=seeded(5), return_path=True)
     noise = torch.randn(2, 3, 16, 2, generator=seeded(5))
     torch.testing.assert_close(path[0], policy.normalizer.unnormalize("action", noise), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("way", [{}, DDPM, DDPM | {"sampler": "ddim"}, {"sampler": "heun"}, DIRECT])
+@pytest.mark.parametrize("several", [False, True])
+def test_noise_that_is_given_is_noise_that_was_drawn(
+    tiny: Tiny, make_policy: Make, way: dict[str, Any], several: bool
+) -> None:
+    """To the bit; what a sampler draws on the way comes from the generator in either case."""
+    policy, obs = make_policy(tiny(policy=way)), {"state": states(4)}
+    first, second = ([seeded(row) for row in range(4)] if several else seeded(5) for _ in range(2))
+    x, path = policy.sample(obs, 3, generator=first, return_path=True)
+    noise = standard_normal((4, 3, 16, 2), second, torch.device("cpu"))
+    given, given_path = policy.sample(obs, generator=second, noise=noise, return_path=True)
+    assert torch.equal(given, x)
+    assert torch.equal(given_path, path)
+    if way not in (DDPM, DIRECT):  # no other noise is drawn, and none is left out
+        assert torch.equal(policy.sample(obs, 3, noise=noise.double(), generator=seeded(1)), x)
+        assert not torch.equal(policy.sample(obs, noise=-noise), x)
+
+
+BAD_NOISE: dict[str, tuple[tuple[int, ...], int | None, str]] = {
+    "another n": ((4, 3, 16, 2), 2, r"^n is 2, but the noise given is that of 3 sequences each; leave n out$"),
+    "another number of rows": ((3, 2, 16, 2), None, r"^noise has shape \(3, 2, 16, 2\); expected \(4, n, 16, 2\)"),
+    "another horizon": ((4, 2, 8, 2), None, r"^noise has shape \(4, 2, 8, 2\); expected \(4, n, 16, 2\)"),
+    "another action": ((4, 2, 16, 3), None, r"^noise has shape \(4, 2, 16, 3\); expected \(4, n, 16, 2\)"),
+    "of no plans": ((4, 0, 16, 2), None, r"^noise has shape \(4, 0, 16, 2\); expected \(4, n, 16, 2\)"),
+}
+
+
+@pytest.mark.parametrize(("shape", "n", "message"), BAD_NOISE.values(), ids=BAD_NOISE)
+def test_noise_of_another_shape_is_refused_in_one_line(
+    tiny: Tiny, make_policy: Make, shape: tuple[int, ...], n: int | None, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as refused:
+        make_policy(tiny()).sample({"state": states(4)}, n, noise=torch.zeros(shape))
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("way", [{}, DDPM, DDPM | {"sampler": "ddim"}])

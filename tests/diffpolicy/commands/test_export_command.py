@@ -62,8 +62,8 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str], str]] = {
     "no steps": ({}, ["--steps", "0"], "steps is 0"),
     "too many steps": (DDPM, ["--sampler", "ddim", "--steps", "6"], "steps is 6, but the policy was trained on 5"),
     "noise on the way": (DDPM, [], "sampler 'ddpm' draws noise at every step"),
-    "for another policy": (DDPM, ["--sampler", "euler"], "sampler 'euler' cannot solve DDPM"),
-    "unknown sampler": ({}, ["--sampler", "ddpm"], "ddim"),
+    "for another policy": (DDPM, ["--sampler", "direct"], "sampler 'direct' cannot solve 'ddpm'"),
+    "unknown sampler": ({}, ["--sampler", "huen"], "ddim"),
 }
 
 

@@ -1,4 +1,4 @@
-"""With a network that knows the data, every sampler arrives there, in as many evaluations as it was allowed."""
+"""With a network that knows the data, every sampler arrives there, in no more evaluations than it was allowed."""
 
 import math
 from collections.abc import Callable
@@ -8,17 +8,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffpolicy.diffusion import DDPM, Flow, noise_levels, sample
+from diffpolicy.config_objectives import SAMPLERS
+from diffpolicy.diffusion import Objective, noise_levels, sample
 from diffpolicy.errors import ConfigError
 
-Build = Callable[..., DDPM | Flow]
+Build = Callable[..., Objective]
 Cond = Callable[[int], Tensor]
 
-WAYS = [("euler", "flow")] + [(s, p) for s in ("ddpm", "ddim") for p in ("epsilon", "v", "sample")]
+DETERMINISTIC = ("euler", "heun", "dpmpp_2m")
+SOLVED = [(s, name) for s in DETERMINISTIC for name in ("flow", "edm", "epsilon", "v", "sample")]
+SOLVED += [("ddim", name) for name in ("epsilon", "v", "sample")]
+WAYS = SOLVED + [("ddpm", name) for name in ("epsilon", "v", "sample")]
 STEPS = [1, 2, 3, 7, 10, 100]
 ROWS, N = 2, 3
-# diffusers' Euler step computes in float32 whatever came in; the others keep float64.
-TOLERANCE = {"euler": 2e-6, "ddpm": 1e-10, "ddim": 1e-10}
 
 
 def draw(seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -28,6 +30,11 @@ def draw(seed: int = 0) -> tuple[Tensor, Tensor]:
     return x0, torch.randn(x0.shape, generator=g, dtype=torch.float64)
 
 
+def intervals(sampler: str, steps: int) -> int:
+    """Heun takes two evaluations for each but the last."""
+    return (steps + 1) // 2 if sampler == "heun" else steps
+
+
 @pytest.mark.parametrize("limit", [None, 1.0])
 @pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize(("sampler", "name"), WAYS)
@@ -35,44 +42,49 @@ def test_an_oracle_is_followed_to_the_data(
     objective_named: Build, oracle: Any, no_cond: Cond, sampler: str, name: str, steps: int, limit: float | None
 ) -> None:
     objective, (x0, noise) = objective_named(name), draw()
-    model = oracle(objective, x0)
-    x, path = sample(model, objective, no_cond(ROWS), noise, sampler=sampler, steps=steps, limit=limit)
+    x, path = sample(oracle(objective, x0), objective, no_cond(ROWS), noise, sampler=sampler, steps=steps, limit=limit)
     assert x.dtype == torch.float64
-    torch.testing.assert_close(x, x0, rtol=0, atol=TOLERANCE[sampler])
-    assert path.shape == (steps + 1, *x0.shape)
+    torch.testing.assert_close(x, x0, rtol=0, atol=1e-10)
+    assert path.shape == (intervals(sampler, steps) + 1, *x0.shape)
+    assert path.isfinite().all()
     assert torch.equal(path[0], noise)
     assert torch.equal(path[-1], x)
 
 
 @pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize(("sampler", "name"), WAYS)
-def test_the_network_is_asked_once_a_step_from_pure_noise_down(
+def test_the_network_is_asked_no_more_often_than_allowed(
     objective_named: Build, oracle: Any, no_cond: Cond, sampler: str, name: str, steps: int
 ) -> None:
+    """At the times of the schedule, from pure noise down: each once, but by Heun twice where an interval ends."""
     objective, (x0, noise) = objective_named(name), draw()
     model = oracle(objective, x0)
     sample(model, objective, no_cond(ROWS), noise, sampler=sampler, steps=steps)
-    times = torch.stack(model.times)
-    assert times.shape == (steps, ROWS * N)
-    assert (times[0] == 1).all()
-    assert (times > 0).all()
-    assert (times.diff(dim=0) < 0).all()
-    # The levels are spread evenly; those of a DDPM lie on a grid of 1/100, half a cell off at most.
-    even = 1 - torch.arange(steps, dtype=torch.float64)[:, None] / steps
-    assert (times - even).abs().max() < (1e-6 if name == "flow" else 0.005 + 1e-6)
+    assert len(model.times) == (steps - 1 + steps % 2 if sampler == "heun" else steps)
+    assert all(t.shape == (ROWS * N,) for t in model.times)
+    first, *others = objective.schedule(intervals(sampler, steps))
+    expected = [first, *(t for t in others for _ in range(2 if sampler == "heun" else 1))]
+    assert [float(t[0]) for t in model.times] == expected
+    # What it is shown is the state as the objective shows it.
+    for t, seen in zip(model.times[:1], model.seen[:1], strict=True):
+        torch.testing.assert_close(seen, objective.seen(noise.flatten(0, 1), t), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("steps", STEPS)
-@pytest.mark.parametrize(("sampler", "name"), [("euler", "flow"), ("ddim", "epsilon"), ("ddim", "v")])
+@pytest.mark.parametrize(("sampler", "name"), SOLVED)
 def test_frames_hold_the_noise_they_are_said_to(
     objective_named: Build, oracle: Any, no_cond: Cond, sampler: str, name: str, steps: int
 ) -> None:
+    """Heun's trial states are no frames: they would be a second one of the same level."""
     objective, (x0, noise) = objective_named(name), draw()
     # From data that are 0 a frame is nothing but its noise.
     model = oracle(objective, torch.zeros_like(x0))
     _, path = sample(model, objective, no_cond(ROWS), noise, sampler=sampler, steps=steps, limit=None)
-    levels = noise_levels(objective, steps).double()
-    torch.testing.assert_close(path, levels.view(-1, 1, 1, 1, 1) * noise, rtol=0, atol=1e-5)
+    levels = noise_levels(objective, sampler, steps).double()
+    assert len(levels) == len(path)
+    # A sample begins with noise of 1, whatever tiny rest of the data the schedule leaves there.
+    torch.testing.assert_close(path, levels.view(-1, 1, 1, 1, 1) * noise, rtol=0, atol=5e-4)
+    torch.testing.assert_close(path[1:], (levels[1:] / levels[0]).view(-1, 1, 1, 1, 1) * noise, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("steps", [1, 3, 10, 100])
@@ -85,22 +97,22 @@ def test_ancestral_frames_are_distributed_as_the_forward_process(
     noise = torch.randn(1, n, 1, 1, generator=g, dtype=torch.float64)
     model = oracle(objective, torch.full_like(noise, 0.7))
     _, path = sample(model, objective, no_cond(1), noise, sampler="ddpm", steps=steps, generator=g, limit=None)
-    level = noise_levels(objective, steps).double()
+    level = noise_levels(objective, "ddpm", steps).double()
     mean, std = path.flatten(1).mean(dim=1), path.flatten(1).std(dim=1)
     assert ((mean - 0.7 * (1 - level.square()).sqrt()).abs() <= 1e-3 + 5 * level / math.sqrt(n)).all()
     assert ((std - level).abs() <= 1e-6 + 5 * level / math.sqrt(2 * n)).all()
 
 
-@pytest.mark.parametrize("levels", [1, 2, 7, 50, 100])
-@pytest.mark.parametrize("name", ["flow", "epsilon"])
-def test_noise_only_falls_from_one_to_zero(objective_named: Build, name: str, levels: int) -> None:
-    objective = objective_named("flow") if name == "flow" else objective_named(name, train_timesteps=levels)
-    for steps in range(1, levels + 1):
-        level = noise_levels(objective, steps)
-        assert level.shape == (steps + 1,)
-        assert abs(level[0] - 1) < 1e-3
-        assert level[-1] == 0
-        assert (level.diff() < 0).all()
+@pytest.mark.parametrize(("sampler", "name"), [("euler", "flow"), ("heun", "edm"), ("ddim", "v"), ("heun", "v")])
+def test_noise_only_falls_from_one_to_zero(objective_named: Build, sampler: str, name: str) -> None:
+    for most in (1, 2, 7, 50, 100):
+        objective = objective_named(name, **({"train_timesteps": most} if name == "v" else {}))
+        for steps in range(1, most + 1):
+            level = noise_levels(objective, sampler, steps)
+            assert level.shape == (intervals(sampler, steps) + 1,)
+            assert abs(level[0] - 1) < 1e-3
+            assert level[-1] == 0
+            assert (level.diff() < 0).all()
 
 
 @pytest.mark.parametrize("limit", [1.0, 0.5])
@@ -113,7 +125,7 @@ def test_results_stay_within_the_limit(
     noise = torch.randn(4, 8, 4, 2, generator=g)
 
     def wild(x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
-        return 50 * torch.sin(7 * x + t[:, None, None])
+        return 5e4 * torch.sin(7 * x + t[:, None, None])
 
     way: dict[str, Any] = {"sampler": sampler, "steps": steps}
     x, path = sample(wild, objective, no_cond(4), noise, **way, generator=g, limit=limit)
@@ -124,16 +136,16 @@ def test_results_stay_within_the_limit(
 
 
 @pytest.mark.parametrize("steps", [0, -1])
-@pytest.mark.parametrize(("sampler", "name"), WAYS)
+@pytest.mark.parametrize(("sampler", "name"), [*WAYS, ("direct", "mse"), ("direct", "mixture")])
 def test_no_steps_are_refused(
     objective_named: Build, oracle: Any, no_cond: Cond, sampler: str, name: str, steps: int
 ) -> None:
     objective, (x0, noise) = objective_named(name), draw()
-    with pytest.raises(ConfigError, match=f"steps is {steps}; .* at least one"):
+    with pytest.raises(ConfigError, match=f"^steps is {steps}; .* at least one.*$"):
         sample(oracle(objective, x0), objective, no_cond(ROWS), noise, sampler=sampler, steps=steps)
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "euler", "dpmpp_2m"])
 def test_more_steps_than_levels_are_refused(objective_named: Build, oracle: Any, no_cond: Cond, sampler: str) -> None:
     objective, (x0, noise) = objective_named("v", train_timesteps=10), draw()
     x, _ = sample(oracle(objective, x0), objective, no_cond(ROWS), noise, sampler=sampler, steps=10)
@@ -143,13 +155,15 @@ def test_more_steps_than_levels_are_refused(objective_named: Build, oracle: Any,
 
 
 @pytest.mark.parametrize(
-    ("name", "sampler"), [("flow", "ddpm"), ("flow", "ddim"), ("flow", "heun"), ("v", "euler"), ("epsilon", "dpm")]
+    ("name", "sampler"),
+    [("flow", "ddpm"), ("flow", "ddim"), ("flow", "direct"), ("edm", "ddim"), ("epsilon", "dpm"), ("mse", "euler")],
 )
 def test_a_sampler_of_another_objective_is_refused(
     objective_named: Build, oracle: Any, no_cond: Cond, name: str, sampler: str
 ) -> None:
     objective, (x0, noise) = objective_named(name), draw()
+    fits = ", ".join(SAMPLERS[objective.name])
     with pytest.raises(
-        ConfigError, match=f"sampler '{sampler}' cannot solve (Flow|DDPM); flow: euler; ddpm: ddpm, ddim"
+        ConfigError, match=f"^sampler '{sampler}' cannot solve '{objective.name}'; it is solved by {fits}$"
     ):
         sample(oracle(objective, x0), objective, no_cond(ROWS), noise, sampler=sampler, steps=2)

@@ -76,19 +76,28 @@ class Scribe(DiffusionPolicy):
     def __init__(self, action_horizon: int = 4) -> None:
         torch.nn.Module.__init__(self)  # no network: the plans are known
         self.config: Any = SimpleNamespace(
-            obs_horizon=OBS_HORIZON, pred_horizon=PRED_HORIZON, action_horizon=action_horizon, execution_speed=1.0
+            obs_horizon=OBS_HORIZON,
+            pred_horizon=PRED_HORIZON,
+            action_horizon=action_horizon,
+            execution_speed=1.0,
+            samples=2,
+            noise_scale=1.0,
+            noise_kept=0.5,
         )
         self.batches: list[list[int]] = []
-        self.noise: list[list[float]] = []
+        self.noise: list[list[tuple[float, float]]] = []
 
-    def sample(self, obs: Mapping[str, np.ndarray], generator: Sequence[torch.Generator], **_: Any) -> torch.Tensor:
+    def sample(
+        self, obs: Mapping[str, np.ndarray], generator: Sequence[torch.Generator], noise: torch.Tensor, **_: Any
+    ) -> torch.Tensor:
         now = torch.as_tensor(obs["clock"])[:, -1]
         self.batches.append(now[:, 0].int().tolist())
         Ledger.events.append(("plan", self.batches[-1]))
-        self.noise.append([float(torch.rand((), generator=g)) for g in generator])
+        later = [float(torch.rand((), generator=g)) for g in generator]
+        self.noise.append(list(zip(noise.sum(dim=(1, 2, 3)).tolist(), later, strict=True)))
         plans = torch.cat([now[:, None].expand(-1, PRED_HORIZON, 2), torch.zeros(len(now), PRED_HORIZON, 1)], dim=-1)
         plans[:, :, 2] = torch.arange(PRED_HORIZON)
-        return plans[:, None]
+        return plans[:, None].expand(-1, noise.shape[1], -1, -1)
 
 
 def settings(delay: int = 0, action_horizon: int = 4, **changes: Any) -> RolloutSettings:

@@ -17,21 +17,30 @@ class Diary(DiffusionPolicy):
     """A policy whose observation is the time and whose plan says when it was made and which of its actions is which."""
 
     obs_shapes = {"clock": (1,)}  # noqa: RUF012 - never changed
+    action_dim = 2
 
     def __init__(self, obs_horizon: int = 2, pred_horizon: int = 8, action_horizon: int = 4) -> None:
         torch.nn.Module.__init__(self)  # no network: the plans are known
         self.config: Any = SimpleNamespace(
-            obs_horizon=obs_horizon, pred_horizon=pred_horizon, action_horizon=action_horizon, execution_speed=1.0
+            obs_horizon=obs_horizon,
+            pred_horizon=pred_horizon,
+            action_horizon=action_horizon,
+            execution_speed=1.0,
+            samples=1,
+            noise_scale=1.0,
+            noise_kept=0.0,
         )
         self.seen: list[list[float]] = []
-        self.noise: list[float] = []
+        self.noise: list[tuple[float, float]] = []
         self.asked: list[dict[str, Any]] = []
 
-    def sample(self, obs: Mapping[str, np.ndarray], generator: list[torch.Generator], **choices: Any) -> torch.Tensor:
+    def sample(
+        self, obs: Mapping[str, np.ndarray], generator: list[torch.Generator], noise: torch.Tensor, **choices: Any
+    ) -> torch.Tensor:
         assert obs["clock"].shape == (1, self.config.obs_horizon, 1)
         history = obs["clock"][0, :, 0].tolist()
         self.seen.append(history)
-        self.noise.append(float(torch.rand((), generator=generator[0])))
+        self.noise.append((float(noise.sum()), float(torch.rand((), generator=generator[0]))))
         self.asked.append(choices)
         index = torch.arange(self.config.pred_horizon)
         return torch.stack([torch.full_like(index, int(history[-1])), index], dim=-1)[None, None].double()

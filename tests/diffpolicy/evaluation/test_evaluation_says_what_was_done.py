@@ -56,6 +56,20 @@ def test_eval_json_holds_what_is_documented(make_checkpoint: Make, tmp_path: Pat
         assert 0 <= record["score"] <= 1
 
 
+def test_eval_json_says_how_noise_was_drawn(make_checkpoint: Make) -> None:
+    """As it was asked for, or else as the policy's own config has it; 0 is asked for too."""
+    names, once = ("samples", "noise_scale", "noise_kept"), {"episodes": 1, "seed": 500_000, "max_steps": 2}
+    plain, own = make_checkpoint("plain"), make_checkpoint("own", policy=dict(zip(names, (3, 0.5, 0.25), strict=True)))
+    for checkpoint, asked, expected in (
+        (plain, {}, (1, 1.0, 0.0)),
+        (own, {}, (3, 0.5, 0.25)),
+        (own, {"samples": 2}, (2, 0.5, 0.25)),
+        (own, {"samples": 1, "noise_scale": 0.0, "noise_kept": 0.0}, (1, 0.0, 0.0)),
+    ):
+        result = evaluate(checkpoint, **once, **asked)
+        assert tuple(result[name] for name in names) == expected
+
+
 class Started(gym.Wrapper):
     """Push-T in which the block begins at the goal, shifted, and the agent stays away from it."""
 
@@ -98,7 +112,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "no workers": ({"workers": 0}, ConfigError, "workers is 0"),
     "no steps": ({"max_steps": 0}, ConfigError, "max_steps is 0"),
     "no evaluations": ({"steps": 0}, ConfigError, "steps is 0"),
-    "another objective's sampler": ({"sampler": "ddim"}, ConfigError, "'ddim' cannot solve Flow"),
+    "another objective's sampler": ({"sampler": "ddim"}, ConfigError, "'ddim' cannot solve 'flow'"),
+    "no plans": ({"samples": 0}, ConfigError, "samples is 0; at least 1 plan"),
+    "noise of no size": ({"noise_scale": -1.0}, ConfigError, r"noise_scale is -1\.0; .* 0 or more"),
+    "always the same noise": ({"noise_kept": 1.0}, ConfigError, r"noise_kept is 1\.0; .* less than 1"),
     "too long a plan": ({"action_horizon": 16}, ConfigError, "action_horizon 16 .*does not fit"),
     "nothing executed": ({"action_horizon": 0}, ConfigError, "action_horizon 0 .*does not fit"),
     "unknown world": ({"env": "diffpolicy/PushU-v0"}, ConfigError, "cannot make the environment 'diffpolicy/PushU-v0'"),

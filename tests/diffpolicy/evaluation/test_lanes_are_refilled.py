@@ -99,7 +99,7 @@ def test_two_rollouts_may_share_their_seeds() -> None:
 
 
 def test_noise_depends_on_the_seed_alone_and_rows_left_over_have_that_of_the_first() -> None:
-    noise: dict[int, dict[int, list[float]]] = {}
+    noise: dict[int, dict[int, list[tuple[float, float]]]] = {}
     for lanes in (1, 3, 8):
         policy, own = Scribe(), noise.setdefault(lanes, {})
         rollout(policy, range(30), settings(), lanes=lanes)

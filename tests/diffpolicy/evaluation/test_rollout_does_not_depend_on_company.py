@@ -26,6 +26,7 @@ POLICIES: dict[str, dict[str, Any]] = {
     "noise on the way": {"backbone": WIDE, **STOCHASTIC},
     "narrow": {"backbone": NARROW},
     "convolutions": {"backbone": UNET},
+    "chosen of three": {"backbone": WIDE, "samples": 3, "noise_kept": 0.5},
 }
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 SETTINGS = RolloutSettings(PUSHT, protocol="gym_pusht", action_horizon=4)
@@ -108,10 +109,13 @@ def test_workers_change_nothing(policy: dict[str, Any], make_checkpoint: Make) -
         assert counts[-1] == 150
 
 
-def test_one_robot_by_hand_does_the_same(make_checkpoint: Make) -> None:
+@pytest.mark.parametrize(
+    "manner", [{}, {"samples": 3}, {"samples": 3, "noise_kept": 0.5, "noise_scale": 0.8}, {"noise_kept": 0.9}], ids=str
+)
+def test_one_robot_by_hand_does_the_same(manner: dict[str, Any], make_checkpoint: Make) -> None:
     checkpoint = make_checkpoint()
     policy = load_policy(checkpoint)
-    choices = {"action_horizon": 5, "delay": 2, "steps": 3}
+    choices: dict[str, Any] = {"action_horizon": 5, "delay": 2, "steps": 3, **manner}
     (record,) = rollout(policy, [500_000], RolloutSettings(PUSHT, protocol="gym_pusht", max_steps=30, **choices))
     env = gym.make(PUSHT, max_episode_steps=30)
     act = Controller(policy, seed=500_000, **choices)
@@ -124,3 +128,17 @@ def test_one_robot_by_hand_does_the_same(make_checkpoint: Make) -> None:
     assert record.steps == len(rewards)
     assert record.score == pytest.approx(max(rewards), abs=1e-3)
     assert record.final_coverage == pytest.approx(info["coverage"], abs=1e-3)
+
+
+def test_each_manner_of_acting_is_another_way_there(make_checkpoint: Make) -> None:
+    policy, found = load_policy(make_checkpoint()), {}
+    manners: list[dict[str, Any]] = [{}, {"samples": 3}, {"noise_scale": 0.5}, {"noise_kept": 0.9}]
+    for manner in manners:
+        settings = RolloutSettings(PUSHT, protocol="gym_pusht", max_steps=30, action_horizon=4, **manner)
+        found[str(manner)] = [record.final_coverage for record in rollout(policy, range(500_000, 500_010), settings)]
+    assert len({tuple(coverages) for coverages in found.values()}) == len(manners)
+    same = RolloutSettings(
+        PUSHT, protocol="gym_pusht", max_steps=30, action_horizon=4, samples=1, noise_scale=1.0, noise_kept=0.0
+    )
+    again = [record.final_coverage for record in rollout(policy, range(500_000, 500_010), same)]
+    assert again == found["{}"]

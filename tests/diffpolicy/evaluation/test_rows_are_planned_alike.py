@@ -74,6 +74,17 @@ def test_of_any_policy(backbone: dict[str, Any], objective: dict[str, Any], tiny
     assert_rows_are_planned_alike(make_policy(tiny(policy=policy)))
 
 
+@pytest.mark.parametrize("name", ["edm", "regression", "mixture"])
+def test_of_any_objective_and_several_plans_a_row(name: str, tiny: Any, make_policy: Any) -> None:
+    way = {"sampler": "heun", "steps": 5} if name == "edm" else {"sampler": "direct", "steps": 1}
+    policy = make_policy(tiny(policy={"backbone": BACKBONES["wide"], "objective": {"name": name}, **way}))
+    noise, y = torch.randn(ROWS, 3, 16, 2, generator=torch.Generator().manual_seed(0)), states(ROWS)
+    order = np.random.default_rng(1).permutation(ROWS)
+    assert torch.equal(
+        policy.sample({"state": y[order]}, noise=noise[order]), policy.sample({"state": y}, noise=noise)[order]
+    )
+
+
 @pytest.fixture
 def rounded_by_row(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """A function after which plans are rounded otherwise from a row on, as by a loop's remainder; or some batches' are."""

@@ -20,8 +20,11 @@ SMALL = {
 def small() -> Callable[..., nn.Module]:
     """A function that makes a small backbone for cond of 5 numbers; `perturbed` moves it away from its start."""
 
-    def make(name: str, horizon: int = 8, action_dim: int = 2, *, perturbed: bool = True) -> nn.Module:
-        backbone = build_backbone(SMALL[name], horizon=horizon, action_dim=action_dim, cond_dim=5)
+    def make(
+        name: str, horizon: int = 8, action_dim: int = 2, *, outputs: int | None = None, perturbed: bool = True
+    ) -> nn.Module:
+        sizes = {"horizon": horizon, "action_dim": action_dim, "cond_dim": 5, "outputs": outputs}
+        backbone = build_backbone(SMALL[name], **sizes)
         if perturbed:
             g = torch.Generator().manual_seed(0)
             with torch.no_grad():

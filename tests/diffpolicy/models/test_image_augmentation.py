@@ -28,7 +28,7 @@ def numbered(windows: int, height: int, width: int) -> Tensor:
 def test_a_crop_is_a_part_of_the_padded_picture(size: tuple[int, int], shift: int) -> None:
     """Beside the same cut made one by one, where the numbers in the picture say that it was made."""
     both = torch.cat([numbered(5, 12, 9), pictures(5, 1)], dim=1)
-    found = random_crop(both, size, shift, seeded())
+    found, corners = random_crop(both, size, shift, seeded())
     assert found.shape == (5, 2, *size, 3)
     assert found.dtype == torch.uint8
     padded = torch.nn.functional.pad(
@@ -37,13 +37,15 @@ def test_a_crop_is_a_part_of_the_padded_picture(size: tuple[int, int], shift: in
     padded = padded.permute(0, 2, 3, 1).to(torch.uint8).unflatten(0, (5, 2))
     tops, lefts = range(12 + 2 * shift - size[0] + 1), range(9 + 2 * shift - size[1] + 1)
     for window in range(5):
-        places = (padded[window, :, t : t + size[0], x : x + size[1]] for t in tops for x in lefts)
-        assert any(torch.equal(found[window], place) for place in places)
+        x, y = (corners[window] + shift).tolist()
+        assert y in tops
+        assert x in lefts
+        assert torch.equal(found[window], padded[window, :, y : y + size[0], x : x + size[1]])
 
 
 def test_every_place_is_drawn_and_alike_often() -> None:
     shift, windows = 2, 20_000
-    corner = random_crop(numbered(windows, 12, 9)[:, :, 3:9, 3:9], (6, 6), shift, seeded())[:, 0, 2, 2].long() - 5
+    corner = random_crop(numbered(windows, 12, 9)[:, :, 3:9, 3:9], (6, 6), shift, seeded())[0][:, 0, 2, 2].long() - 5
     moves, counts = corner[:, :2].unique(dim=0, return_counts=True)
     assert moves.tolist() == [[y, x] for y in range(-2, 3) for x in range(-2, 3)]
     share = counts / windows
@@ -55,7 +57,7 @@ def test_all_pictures_of_a_window_get_the_same(name: str) -> None:
     one = pictures(windows=30, steps=1)
     same = one.expand(-1, 3, -1, -1, -1)
     if name == "crop":
-        changed = random_crop(same, (12, 9), 4, seeded()).float()
+        changed = random_crop(same, (12, 9), 4, seeded())[0].float()
     else:
         changed = jitter_colours(same.float(), 0.5, seeded())
     assert torch.equal(changed, changed[:, :1].expand_as(changed))
@@ -68,7 +70,7 @@ def test_windows_differ_and_the_generator_decides(name: str) -> None:
 
     def change(seed: int) -> Tensor:
         if name == "crop":
-            return random_crop(same, (12, 9), 4, seeded(seed)).float()
+            return random_crop(same, (12, 9), 4, seeded(seed))[0].float()
         return jitter_colours(same.float(), 0.5, seeded(seed))
 
     assert torch.equal(change(1), change(1))
@@ -77,10 +79,12 @@ def test_windows_differ_and_the_generator_decides(name: str) -> None:
 
 
 def test_the_middle_of_a_picture() -> None:
-    found = centre_crop(numbered(1, 12, 9), (8, 6))[0, 0]
+    parts, corners = centre_crop(numbered(2, 12, 9), (8, 6))
+    assert corners.tolist() == [[1, 2]] * 2
+    found = parts[0, 0]
     assert found[0, 0, :2].tolist() == [2, 1]
     assert found[-1, -1, :2].tolist() == [9, 6]
-    assert torch.equal(centre_crop(pictures(), (12, 9)), pictures())
+    assert torch.equal(centre_crop(pictures(), (12, 9))[0], pictures())
 
 
 def test_colours_are_changed_by_saturation_then_contrast_then_brightness() -> None:

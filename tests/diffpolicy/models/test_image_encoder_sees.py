@@ -97,7 +97,9 @@ def test_only_training_changes_pictures() -> None:
     made, seen = encoder(shift_px=4, crop_px=(12, 20), colour=0.3), pictures()
     assert torch.equal(made(seen, torch.Generator().manual_seed(1)), made(seen, torch.Generator().manual_seed(2)))
     middle = encoder(shape=(12, 20, 3), shift_px=0)(seen[:, :, 2:-2, 2:-2])
-    torch.testing.assert_close(made(seen), middle, rtol=1e-5, atol=1e-6)
+    # The same points, told in the whole picture.
+    scale = torch.tensor([20 / 24, 12 / 16]).repeat(middle.shape[-1] // 2)
+    torch.testing.assert_close(made(seen), scale * middle, rtol=1e-5, atol=1e-6)
     made.train()
     one, again, other = (made(seen, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(one, again)
@@ -126,7 +128,7 @@ def test_the_softmax_of_a_map_says_where_it_peaks() -> None:
         pooling.look.maps.bias.zero_()
     grid = torch.zeros(1, 4, 6, 10)
     grid[0, 0, 0, 0] = grid[0, 1, 5, 9] = grid[0, 2, 2, 3] = grid[0, 2, 4, 3] = 10
-    points = pooling(grid).view(4, 2)
+    points = pooling(grid, torch.zeros(1, 2)).view(4, 2)
     expected = torch.tensor([[-0.9, -5 / 6], [0.9, 5 / 6], [-0.3, 1 / 6], [0, 0]])  # x, y
     torch.testing.assert_close(points, expected, rtol=0, atol=1e-5)
 
@@ -139,9 +141,28 @@ def test_a_sharper_softmax_comes_closer_to_the_peak() -> None:
         with torch.no_grad():
             pooling.look.maps.weight.fill_(1)
             pooling.look.log_sharpness.fill_(log_sharpness)
-        distances.append(float((pooling(grid) - torch.tensor([[-0.8, 0.8]])).norm().detach()))
+        distances.append(float((pooling(grid, torch.zeros(1, 2)) - torch.tensor([[-0.8, 0.8]])).norm().detach()))
     assert distances[0] > distances[1] > distances[2]
     assert distances[2] < 0.5 * distances[0]
+
+
+@pytest.mark.parametrize("crop_px", [None, (20, 16)])
+def test_places_are_told_in_the_whole_picture(crop_px: tuple[int, int] | None) -> None:
+    """A spot that the network finds is where it is in the picture, whatever part of it training shows the network."""
+    torch.manual_seed(0)
+    config = ImageEncoderConfig(trunk=TRUNK, features=2, shift_px=2, crop_px=crop_px)
+    made = ImageEncoder(config, (24, 24, 3))
+    made.trunk = nn.AvgPool2d(4, 4)
+    with torch.no_grad():
+        made.pooling.look.maps.weight = nn.Parameter(torch.ones(1, 3, 1, 1))
+        made.pooling.look.log_sharpness.fill_(2)
+    seen = torch.zeros(40, 1, 24, 24, 3, dtype=torch.uint8)
+    seen[:, :, 8:12, 12:16] = 255
+    expected = torch.tensor([(14 - 12) / 12, (10 - 12) / 12])  # x, y of the spot's middle
+    found = made.train()(seen, torch.Generator().manual_seed(0))[:, 0]
+    assert (found - expected).abs().max() < 2.1 / 12  # the middle of the cell that has most of it
+    torch.testing.assert_close(found.mean(0), expected, rtol=0, atol=0.7 / 12)
+    torch.testing.assert_close(made.eval()(seen)[0, 0], expected, rtol=0, atol=2.1 / 12)
 
 
 def test_it_learns_where_things_are_to_a_fraction_of_a_cell() -> None:
@@ -169,7 +190,8 @@ def test_attention_knows_where_it_finds() -> None:
     """The same cells in another order are another picture."""
     torch.manual_seed(0)
     pooling, grid = AttentionPooling((8, 3, 4), 6), torch.randn(2, 8, 3, 4)
-    assert not torch.allclose(pooling(grid), pooling(grid.flip(-1)), atol=1e-3)
+    middle = torch.zeros(2, 2)
+    assert not torch.allclose(pooling(grid, middle), pooling(grid.flip(-1), middle), atol=1e-3)
 
 
 def test_the_default_is_small_enough_for_a_cpu() -> None:

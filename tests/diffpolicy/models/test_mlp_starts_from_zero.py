@@ -10,6 +10,7 @@ from diffpolicy.config import MLPConfig
 from diffpolicy.models import MLPBackbone
 
 X, T, COND = torch.randn(3, 8, 2, generator=torch.Generator().manual_seed(0)), torch.rand(3), torch.ones(3, 5)
+SIZES = {"horizon": 8, "action_dim": 2, "cond_dim": 5, "outputs": 2}
 
 
 def test_a_new_network_says_zero(small: Callable[..., nn.Module]) -> None:
@@ -25,7 +26,7 @@ def test_a_new_network_learns_at_its_output_first(small: Callable[..., nn.Module
 
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_new_blocks_are_the_identity(blocks: int) -> None:
-    backbone = MLPBackbone(MLPConfig(width=16, blocks=blocks, cond_width=8), horizon=8, action_dim=2, cond_dim=5)
+    backbone = MLPBackbone(MLPConfig(width=16, blocks=blocks, cond_width=8), **SIZES)
     assert len(backbone.blocks) == blocks
     h = torch.randn(3, 16)
     context = backbone.condition(torch.rand(3), torch.randn(3, 5))
@@ -38,7 +39,7 @@ def test_new_blocks_are_the_identity(blocks: int) -> None:
 
 def test_dropout_works_in_training_only() -> None:
     config = MLPConfig(width=16, blocks=1, cond_width=8, dropout=0.5)
-    backbone = MLPBackbone(config, horizon=8, action_dim=2, cond_dim=5)
+    backbone = MLPBackbone(config, **SIZES)
     for parameter in backbone.parameters():
         nn.init.normal_(parameter, std=0.3)
     backbone.train()

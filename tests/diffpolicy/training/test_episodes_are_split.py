@@ -65,5 +65,5 @@ def test_a_store_becomes_windows_of_its_own_steps(make_store: Callable[..., Path
 
 def test_an_observation_that_was_not_recorded_is_named(make_store: Callable[..., Path]) -> None:
     store = open_store(make_store())
-    with pytest.raises(ConfigError, match=r"policy.observations: .*demos\.zarr has no 'touch'; it has .*keypoints"):
+    with pytest.raises(ConfigError, match=r"policy.observations or .*demos\.zarr has no 'touch'; it has .*keypoints"):
         load_windows(store, DataConfig(), ("state", "touch"), obs_horizon=2, pred_horizon=16)

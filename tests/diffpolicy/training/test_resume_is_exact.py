@@ -20,6 +20,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "dropout draws from torch's own generator": {"policy": {"backbone": {"dropout": 0.5}}},
     "bfloat16": {"training": {"precision": "bfloat16"}},
+    "several draws": {"training": {"draws": 3}},
+    "edm": {"policy": {"objective": {"name": "edm"}, "sampler": "heun"}},
+    "two looks": {"policy": {"objective": {"name": "regression", "second_look": 0.2}, "sampler": "direct"}},
+    "modes": {"policy": {"objective": {"name": "mixture"}, "sampler": "direct", "steps": 1}},
     "unet and ddpm": {
         "policy": {
             "backbone": {"name": "unet1d", "channels": [8, 16], "groups": 4, "time_width": 8},

@@ -1,0 +1,204 @@
+"""Of several plans the one is followed that best goes on with the plan before, and noise is kept as much as was asked."""
+
+import warnings
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from diffpolicy.errors import ConfigError
+from diffpolicy.evaluation.controller import Controller
+from diffpolicy.policy import DiffusionPolicy
+
+OBS_HORIZON, PRED_HORIZON = 3, 16
+Timing = tuple[int, int, float]
+
+
+class Echo(DiffusionPolicy):
+    """A policy whose plans are the noise that it is given; it remembers them."""
+
+    obs_shapes = {"clock": (1,)}  # noqa: RUF012 - never changed
+    action_dim = 2
+
+    def __init__(self, **acting: Any) -> None:
+        torch.nn.Module.__init__(self)  # no network: the plans are known
+        own = {"action_horizon": 4, "execution_speed": 1.0, "samples": 1, "noise_scale": 1.0, "noise_kept": 0.0}
+        self.config: Any = SimpleNamespace(obs_horizon=OBS_HORIZON, pred_horizon=PRED_HORIZON, **own | acting)
+        self.plans: list[np.ndarray] = []
+
+    def sample(self, obs: Mapping[str, np.ndarray], *, noise: torch.Tensor, **_: Any) -> torch.Tensor:
+        self.plans.append(noise[0].numpy().astype(np.float64))
+        return noise.double()
+
+
+def drive(controller: Controller, steps: int) -> np.ndarray:
+    return np.stack([controller({"clock": np.array([float(t)])}) for t in range(steps)])
+
+
+def followed(plans: list[np.ndarray], timing: Timing, steps: int) -> tuple[np.ndarray, list[int]]:
+    """What must be done at each step, and which plans are followed, from when each action of each plan is for."""
+    action_horizon, delay, speed = timing
+
+    def at(plan: np.ndarray, made: int, time: float) -> np.ndarray | None:
+        """What a plan says of a moment, or None where it says nothing any more."""
+        place = OBS_HORIZON - 1 + (time - made) * speed
+        before = int(np.floor(place + 1e-9))
+        if place > PRED_HORIZON - 1 + 1e-9:
+            return None
+        after, share = min(before + 1, PRED_HORIZON - 1), max(place - before, 0)
+        return plan[before] + share * (plan[after] - plan[before])
+
+    done, chosen = np.zeros((steps + 2 * PRED_HORIZON, 2)), []
+    for number, candidates in enumerate(plans):
+        now = number * action_horizon
+        # The moments that the new plans' own actions are for, from the present on, as far as the plan before reaches.
+        shared = []
+        for index in range(OBS_HORIZON - 1, PRED_HORIZON if number else 0):
+            time = now + (index - OBS_HORIZON + 1) / speed
+            before = at(plans[number - 1][chosen[-1]], now - action_horizon, time)
+            shared += [] if before is None else [(before, index)]
+        off = [sum(float(((plan[index] - before) ** 2).sum()) for before, index in shared) for plan in candidates]
+        chosen.append(off.index(min(off)))
+        for time in range(now + delay if number else now, now + delay + action_horizon):
+            action = at(candidates[chosen[-1]], now, time)
+            assert action is not None
+            done[time] = action
+    return done[:steps], chosen
+
+
+@pytest.mark.parametrize(
+    "timing",
+    [
+        (4, 0, 1.0),
+        (1, 0, 1.0),
+        (8, 0, 1.0),
+        (13, 0, 1.0),
+        (3, 0, 1.5),
+        (5, 0, 2.0),
+        (4, 0, 0.7),
+        (4, 3, 1.0),
+        (3, 2, 1.5),
+    ],
+)
+@pytest.mark.parametrize("kept", [0.0, 0.6])
+def test_the_plan_followed_is_the_closest_to_what_is_left_of_the_one_before(timing: Timing, kept: float) -> None:
+    action_horizon, delay, speed = timing
+    policy = Echo(samples=4, noise_kept=kept)
+    controller = Controller(policy, action_horizon=action_horizon, delay=delay, speed=speed, seed=3)
+    done = drive(controller, 60)
+    assert {plans.shape for plans in policy.plans} == {(4, PRED_HORIZON, 2)}
+    expected, chosen = followed(policy.plans, timing, 60)
+    np.testing.assert_allclose(done, expected, atol=1e-6)
+    assert chosen[0] == 0  # nothing came before
+    assert len(policy.plans) == -(-60 // action_horizon)
+    assert len(set(chosen)) > 1
+
+
+def test_a_plan_that_goes_on_with_the_one_before_is_followed() -> None:
+    controller = Controller(Echo(samples=3, action_horizon=4))
+    rng = np.random.default_rng(0)
+    controller.observe({"clock": np.zeros(1)})
+    plan = rng.normal(size=(3, PRED_HORIZON, 2))
+    controller.accept(plan)
+    assert [controller.act().tolist() for _ in range(4)] == plan[0, OBS_HORIZON - 1 :][:4].tolist()
+    for turn in (2, 1, 1, 0):
+        going_on = np.concatenate([plan[0, 4:], rng.normal(size=(4, 2))])
+        going_on[: OBS_HORIZON - 1] += 100  # what is past, and what lies beyond the plan before, does not count
+        others = np.concatenate([going_on[:-4] + 0.01, going_on[-4:]])
+        plan = np.stack([others, others, others])
+        plan[turn] = going_on
+        controller.accept(plan)
+        followed = [controller.act().tolist() for _ in range(4)]
+        assert followed == going_on[OBS_HORIZON - 1 :][:4].tolist()
+        plan = going_on[None]
+
+
+def test_where_nothing_is_left_of_the_plan_before_the_first_is_followed() -> None:
+    whole = PRED_HORIZON - OBS_HORIZON + 1
+    policy = Echo(samples=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # the mean of nothing is NaN, and said in a warning alone
+        done = drive(Controller(policy, action_horizon=whole), 3 * whole)
+    first = np.concatenate([plans[0, OBS_HORIZON - 1 :] for plans in policy.plans])
+    np.testing.assert_array_equal(done, first)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_with_nothing_kept_all_noise_is_the_generators(samples: int) -> None:
+    """Bit for bit what `policy.sample` would draw."""
+    controller, generator = Controller(Echo(), samples=samples, seed=7), torch.Generator().manual_seed(7)
+    for _ in range(5):
+        assert torch.equal(controller.noise(), torch.randn(samples, PRED_HORIZON, 2, generator=generator))
+
+
+def test_a_plan_is_what_the_policy_makes_of_its_own_noise(tiny: Any, make_policy: Any) -> None:
+    policy, state = make_policy(tiny()), np.array([100.0, 200.0, 300.0, 250.0, 1.0])
+    controller, generator = Controller(policy, seed=5), torch.Generator().manual_seed(5)
+    for _ in range(2):
+        done = [controller({"state": state}) for _ in range(8)]
+        plan = policy.sample({"state": np.tile(state, (1, 2, 1))}, generator=[generator])
+        np.testing.assert_array_equal(np.stack(done), plan[0, 0, 1:9].numpy())
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_successive_noises_are_correlated_as_asked_and_no_larger(kept: float, scale: float) -> None:
+    controller = Controller(Echo(), samples=50, noise_kept=kept, noise_scale=scale)
+    noises = torch.stack([controller.noise() for _ in range(100)]).flatten(1).double() / scale
+    far_from_0 = 0.015 / (1 - kept) ** 0.5  # three standard errors of 160,000 numbers, fewer where they are alike
+    assert abs(float(noises.mean())) < far_from_0
+    assert noises.square().mean().item() == pytest.approx(1, abs=2 * far_from_0)
+    assert noises[-1].square().mean().item() == pytest.approx(1, abs=0.12)  # it neither grows nor dies away
+    for lag in (1, 2):
+        correlation = float((noises[lag:] * noises[:-lag]).mean() / noises.square().mean())
+        assert correlation == pytest.approx(kept**lag, abs=far_from_0)
+    assert abs(float((noises[:, :800] * noises[:, 800:]).mean())) < far_from_0  # each sample has its own
+
+
+def test_noise_is_scaled_and_of_none_every_plan_is_the_same() -> None:
+    whole, half = (Controller(Echo(), noise_scale=scale, noise_kept=0.5) for scale in (1.0, 0.5))
+    for _ in range(4):
+        assert torch.equal(half.noise(), 0.5 * whole.noise())
+    still = Controller(Echo(), noise_scale=0.0, samples=2)
+    assert not still.noise().any()
+
+
+def test_a_reset_forgets_noise_and_plan() -> None:
+    policy = Echo(samples=3, noise_kept=0.8)
+    controller = Controller(policy, seed=1)
+    first = drive(controller, 20)
+    controller.reset()
+    np.testing.assert_array_equal(drive(controller, 20), first)
+    controller.reset(seed=2)
+    other = drive(controller, 20)
+    np.testing.assert_array_equal(other, drive(Controller(policy, seed=2), 20))
+    np.testing.assert_array_equal(other[:4], policy.plans[10][0, OBS_HORIZON - 1 :][:4])  # the first of its plans
+    assert not np.array_equal(other, first)
+
+
+def test_the_policys_own_manner_holds_unless_told_otherwise() -> None:
+    policy = Echo(samples=3, noise_scale=0.5, noise_kept=0.25)
+    own, told = Controller(policy), Controller(policy, samples=2, noise_scale=0.0, noise_kept=0.0)
+    assert (own.samples, own.noise_scale, own.noise_kept) == (3, 0.5, 0.25)
+    assert (told.samples, told.noise_scale, told.noise_kept) == (2, 0.0, 0.0)
+    assert (own.noise().shape, told.noise().shape) == ((3, PRED_HORIZON, 2), (2, PRED_HORIZON, 2))
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "no plans": ({"samples": 0}, "^samples is 0; at least 1 plan is drawn each time$"),
+    "fewer than none": ({"samples": -2}, "^samples is -2; "),
+    "negative": ({"noise_scale": -1.0}, r"^noise_scale is -1\.0; a standard deviation is 0 or more$"),
+    "no number": ({"noise_scale": float("nan")}, "^noise_scale is nan; "),
+    "all kept": ({"noise_kept": 1.0}, r"^noise_kept is 1\.0; .* at least 0 and less than 1$"),
+    "less than nothing kept": ({"noise_kept": -0.1}, r"^noise_kept is -0\.1; "),
+    "no share": ({"noise_kept": float("nan")}, "^noise_kept is nan; "),
+}
+
+
+@pytest.mark.parametrize(("choices", "message"), BAD.values(), ids=BAD)
+def test_what_cannot_be_is_refused_in_one_line(choices: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Controller(Echo(), **choices)
