@@ -15,18 +15,20 @@ from diffpolicy.evaluation.metrics import mean_interval, wilson_interval
 
 _HEAD = """# Results
 
-Push-T, scored as everywhere: a start's *score* is its best reward within 300 steps; *success* is a coverage above 0.95 at any
-time. MS is the mean score, SR the share of successes, both over all starts and training seeds of a row, with 95% intervals
-(normal; Wilson) that speak of the starts. What training adds is the spread from the worst to the best training seed, in round
-brackets behind SR where there are several. Differences are paired by start, each start's mean over training seeds; +- is a 95%
-interval.
+Push-T, scored as everywhere: a start's *score* is its best reward within 300 steps; *success* is a coverage above 0.95 at
+any time. MS is the mean score, SR the share of successes, both over all starts and training seeds of a row, with 95%
+intervals (normal; Wilson) that speak of the starts. What training adds is the spread from the worst to the best training
+seed, in round brackets behind SR where there are several. Differences are paired by start, each start's mean over training
+seeds; +- is a 95% interval.
 
 The rules were set before any score was seen: the last checkpoint counts, never the best. The first three tables are on 1,000
-starts (protocol `gym_pusht`, seeds from 100000) by which nothing was chosen, the others on 500 tuning starts (seeds from 500000),
-which chose the recipe. Training times are of a machine of two cores shared with other work, mostly one core for each run.
+starts (protocol `gym_pusht`, seeds from 100000) by which nothing was chosen, the others on 500 tuning starts (seeds from
+500000), which chose the recipe. Training times are of a machine of two cores shared with other work, mostly one core for
+each run.
 
-Every row is trained, scored and written here by one command, which resumes where it stopped: `python benchmarks/pusht.py --only
-ROW`. Files: `benchmarks/results/pusht/ROW/seed_K/steps_N/eval.json`. Rows without a file are not in the tables.
+Every row is trained, scored and written here by one command, which resumes where it stopped:
+`python benchmarks/pusht.py --only ROW`. Files: `benchmarks/results/pusht/ROW/seed_K/steps_N/eval.json`. Rows without a file
+are not in the tables.
 """
 
 
