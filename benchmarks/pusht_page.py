@@ -118,6 +118,8 @@ def _recipes(scored: Mapping[tuple[str, int], Scored]) -> str:
 def _compared(
     scored: Mapping[tuple[str, int], Scored], rows: Mapping[str, Row], base: tuple[str, int], *, plain: bool = False
 ) -> str:
+    if not any(name in rows for name, _ in scored if name != base[0]):
+        return "No row of this table has been scored yet.\n"
     last = "|" if plain else " updates, minutes |"
     lines = [f"| row | | NFE | MS | SR % | difference of SR |{last}", "|---" * (6 if plain else 7) + "|"]
     for (name, steps), each in scored.items():
