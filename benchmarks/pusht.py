@@ -85,9 +85,9 @@ def _row(arguments: Benchmark, name: str, seed: int) -> None:
 
 def _trained(arguments: Benchmark, name: str, seed: int) -> Path | None:
     """The last checkpoint of a row, trained now if need be and wished."""
-    folder, row = arguments.runs / name / f"seed_{seed}", ROWS[name]
+    folder, row = _run(arguments, name, seed), ROWS[name]
     begun = folder / "last"
-    config = experiment_of(row, seed, None if row.teacher is None else _run(arguments, row.teacher, seed))
+    config = experiment_of(row, seed, None if row.teacher is None else str(_run(arguments, row.teacher, seed)))
     if begun.is_dir() and read_meta(begun)["trained"]["steps"] == config.training.steps:
         return begun
     if not arguments.train:
@@ -105,8 +105,8 @@ def _trained(arguments: Benchmark, name: str, seed: int) -> Path | None:
     return find_checkpoint(folder)
 
 
-def _run(arguments: Benchmark, name: str, seed: int) -> str:
-    return str(arguments.runs / name / f"seed_{seed}")
+def _run(arguments: Benchmark, name: str, seed: int) -> Path:
+    return arguments.runs / name / f"seed_{seed}"
 
 
 def experiment_of(row: Row, seed: int, teacher: str | None = None) -> ExperimentConfig:

@@ -129,7 +129,6 @@ NETWORKS: dict[str, Row] = {
 }
 
 TRAINING: dict[str, Row] = {
-    "unchanged": Row("nothing changed", of="state", episodes=500, seed=500_000, seeds=(0,)),
     "no-mirror": _tuning("without the mirror", changes={"data.mirror": False}),
     "no-noise": _tuning("without noise on observations", changes={"data.observation_noise": 0.0}),
     "masked": _tuning("clamped actions left out of the loss", changes={"data.count_padding": False}),

@@ -56,17 +56,14 @@ class DiffusionPolicy(nn.Module):
         self.action_dim = action_dim
         self.task = load_task(config.task)
         self.objective = build_objective(config.objective)
-        encoder = ObservationEncoder(
-            self._feature_shapes(config.observations), config.obs_horizon, config.image_encoder
-        )
-        self.encoder = encoder
+        observed = self._feature_shapes(config.observations)
         told = self._feature_shapes(config.image_encoder.supervision) if config.image_encoder else {}
+        encoder = ObservationEncoder(observed, config.obs_horizon, config.image_encoder)
+        self.encoder = encoder
         self.supervision = Supervision(told, encoder) if told else None
         # Pictures are bytes until they are in the encoder, and need no ranges.
-        seen = {
-            key: shape for key, shape in self._feature_shapes(config.observations).items() if key in encoder.numbers
-        }
-        self.normalizer = Normalizer({**seen, **told, "action": (action_dim,)})
+        numbers = {key: observed[key] for key in encoder.numbers}
+        self.normalizer = Normalizer({**numbers, **told, "action": (action_dim,)})
         self.backbone = build_backbone(
             config.backbone,
             horizon=config.pred_horizon,

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diffpolicy.config import MixtureConfig, RegressionConfig
-from diffpolicy.diffusion.objective import Objective, as_factor, weighted_mean
+from diffpolicy.diffusion.objective import Objective, as_factor
 from diffpolicy.errors import ConfigError
 
 
@@ -30,9 +30,6 @@ class _Direct(Objective):
 
     def seen(self, x: Tensor, t: Tensor) -> Tensor:
         return x * as_factor(t < 1, x)
-
-    def scale_seen(self, t: float) -> float:
-        return float(t < 1)
 
     def target(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         return x0
@@ -71,16 +68,8 @@ class Regression(_Direct):
         second = torch.rand(n, generator=generator, device=device) < 0.5
         return torch.where(second, self.config.second_look, 1.0)
 
-    def loss(
-        self,
-        output: Tensor,
-        x0: Tensor,
-        noise: Tensor,
-        t: Tensor,
-        weight: Float[Tensor, "batch horizon 1"] | None = None,
-    ) -> Float[Tensor, ""]:
-        error = output - x0
-        return weighted_mean(error.square() if self.config.error == "squared" else error.abs(), weight)
+    def error(self, off: Tensor) -> Tensor:
+        return off.square() if self.config.error == "squared" else off.abs()
 
     def schedule(self, steps: int) -> tuple[float, ...]:
         return super().schedule(steps) + (() if self.config.second_look is None else (self.config.second_look,))

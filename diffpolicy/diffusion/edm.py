@@ -39,10 +39,6 @@ class EDM(Objective):
         variance = self._sigmas(t, x).square()
         return x * ((1 + variance) / (variance + self.config.sigma_data**2)).sqrt()
 
-    def scale_seen(self, t: float) -> float:
-        variance = self._sigma(t) ** 2
-        return math.sqrt((1 + variance) / (variance + self.config.sigma_data**2))
-
     def target(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """(x_0 - c_skip y) / c_out: with it, the paper's weight of a squared error of D is 1 for F (eq. 8)."""
         sigma, data = self._sigmas(t, x0), self.config.sigma_data

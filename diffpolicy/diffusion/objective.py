@@ -48,8 +48,15 @@ class Objective(ABC):
         t: Tensor,
         weight: Float[Tensor, "batch horizon 1"] | None = None,
     ) -> Float[Tensor, ""]:
-        """How far an output is from what it should be: mean squared error, of the actions that have weight."""
-        return weighted_mean((output - self.target(x0, noise, t)).square(), weight)
+        """How far an output is from what it should be: its mean error, over the actions that have weight."""
+        error = self.error(output - self.target(x0, noise, t))
+        if weight is None:
+            return error.mean()
+        return (error * weight).sum() / (weight.sum() * error.shape[-1]).clamp(min=1)
+
+    def error(self, off: Tensor) -> Tensor:
+        """What being off by so much costs, number by number: the square."""
+        return off.square()
 
     def decode(self, output: Tensor, x: Tensor) -> Tensor:
         """The part of an output that speaks of the one plan that grows from x: all of it, unless it speaks of several."""
@@ -76,15 +83,9 @@ class Objective(ABC):
         """The standard deviation of the noise in x_t."""
 
     def scale_seen(self, t: float) -> float:
-        """`seen` as a number, for one time."""
-        return 1.0
-
-
-def weighted_mean(error: Tensor, weight: Tensor | None) -> Float[Tensor, ""]:
-    """The mean over all numbers, or over those of the actions that have weight."""
-    if weight is None:
-        return error.mean()
-    return (error * weight).sum() / (weight.sum() * error.shape[-1]).clamp(min=1)
+        """What `seen` multiplies a state by, for one time."""
+        one = torch.ones(1, 1, 1, dtype=torch.float64)
+        return float(self.seen(one, torch.tensor([t], dtype=torch.float64)))
 
 
 def as_factor(t: Tensor, x: Tensor) -> Tensor:

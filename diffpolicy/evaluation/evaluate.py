@@ -17,7 +17,7 @@ from diffpolicy.config import ExperimentConfig
 from diffpolicy.device import chosen_device, usable_cores
 from diffpolicy.errors import ConfigError
 from diffpolicy.evaluation.metrics import EpisodeRecord, summarize
-from diffpolicy.evaluation.rollout import LANES, Round, rounds
+from diffpolicy.evaluation.rollout import LANES, Round, make_controller, rounds
 from diffpolicy.evaluation.workers import Job, Workers
 from diffpolicy.evaluation.world import RolloutSettings, check_world
 
@@ -75,6 +75,7 @@ def evaluate(
         policy.eval().requires_grad_(False)
         settings = settings_of(meta["experiment"], **changes)
         check_world(settings, policy.obs_shapes, policy.action_dim, seed)
+        acting = make_controller(policy, settings)
         job = Job(meta["identity"], range(seed, seed + episodes), settings, film or {})
         records: dict[int, EpisodeRecord] = {}
         rows_agree = True
@@ -94,13 +95,10 @@ def evaluate(
         "seed": seed,
         "nfe": settings.steps or config.steps,
         "sampler": settings.sampler or config.sampler,
-        "action_horizon": settings.action_horizon or config.action_horizon,
-        "speed": settings.speed or config.execution_speed,
         **{
-            name: getattr(config, name) if getattr(settings, name) is None else getattr(settings, name)
-            for name in ("samples", "noise_scale", "noise_kept")
+            name: getattr(acting, name)
+            for name in ("action_horizon", "speed", "samples", "noise_scale", "noise_kept", "delay")
         },
-        "delay": settings.delay,
         "lanes": LANES,
         "rows_agree": rows_agree,
         "device": device,

@@ -101,6 +101,25 @@ def rounds(
             crew.close()
 
 
+def make_controller(policy: DiffusionPolicy, settings: RolloutSettings) -> Controller:
+    """A controller that acts as the settings say, and as the policy's own config does where they say nothing.
+
+    Raises:
+        ConfigError: the policy cannot act so.
+    """
+    return Controller(
+        policy,
+        steps=settings.steps,
+        sampler=settings.sampler,
+        action_horizon=settings.action_horizon,
+        speed=settings.speed,
+        samples=settings.samples,
+        noise_scale=settings.noise_scale,
+        noise_kept=settings.noise_kept,
+        delay=settings.delay,
+    )
+
+
 class _Crew:
     """Lanes whose plans are made together: first `plan`, which sets out, then `follow`, which waits for it.
 
@@ -183,17 +202,7 @@ class _Lane:
 
     def __init__(self, policy: DiffusionPolicy, settings: RolloutSettings, film: Mapping[int, Path]) -> None:
         self._policy, self._settings, self._film = policy, settings, film
-        self.controller = Controller(
-            policy,
-            steps=settings.steps,
-            sampler=settings.sampler,
-            action_horizon=settings.action_horizon,
-            speed=settings.speed,
-            samples=settings.samples,
-            noise_scale=settings.noise_scale,
-            noise_kept=settings.noise_kept,
-            delay=settings.delay,
-        )
+        self.controller = make_controller(policy, settings)
         self._env: gym.Env | None = None
         self._filmed = False
 

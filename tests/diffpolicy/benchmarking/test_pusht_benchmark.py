@@ -1,6 +1,7 @@
 """Every row of the Push-T benchmark is an experiment, and its page says what the files say."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -75,6 +76,11 @@ def test_the_page_says_what_the_files_say(tmp_path: Path) -> None:
     difference = 100 * (np.mean(theirs) - np.mean(ours[0]))  # of the one training seed that both have
     assert f"{difference:+.1f} +- " in line
     assert "`edm`" not in page
+    scored(tmp_path, "as-configured", 0, 10, theirs)
+    scored(tmp_path, "execute-2", 0, 10, theirs)
+    page = write_page(tmp_path, tmp_path / "results.md").read_text()
+    for head, rule in re.findall(r"^(\| row .*)\n(.*)$", page, re.MULTILINE):
+        assert head.count("|") == rule.count("|"), "a table whose rule has other columns is none"
 
 
 def test_differences_are_paired_by_start(tmp_path: Path) -> None:

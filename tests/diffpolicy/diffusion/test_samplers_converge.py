@@ -26,8 +26,10 @@ CHANGES: dict[str, dict[str, object]] = {
 NOISE = torch.tensor([-1.5, -1.0, 0.3, 1.0, 2.0], dtype=torch.float64).view(1, -1, 1, 1)
 
 
-def evaluations(sampler: str, intervals: int) -> int:
-    return 2 * intervals - 1 if sampler == "heun" else intervals
+def solved(model: Any, objective: Objective, cond: Tensor, sampler: str, intervals: int) -> tuple[Tensor, Tensor]:
+    """A sample from NOISE and its path, in so many intervals, without a limit."""
+    steps = 2 * intervals - 1 if sampler == "heun" else intervals
+    return sample(model, objective, cond, NOISE, sampler=sampler, steps=steps, limit=None)
 
 
 def within(coarse: float, fine: float, order: int) -> bool:
@@ -44,8 +46,7 @@ def test_the_error_of_a_sample_falls_at_the_order(
     data = gaussian(objective)
 
     def error(intervals: int) -> float:
-        way: dict[str, Any] = {"sampler": sampler, "steps": evaluations(sampler, intervals), "limit": None}
-        x, _ = sample(oracle(objective, data.expected), objective, no_cond(1), NOISE, **way)
+        x, _ = solved(oracle(objective, data.expected), objective, no_cond(1), sampler, intervals)
         return float((x - data.flowed(NOISE)).abs().max())
 
     coarse, fine = error(200), error(400)
@@ -63,8 +64,7 @@ def test_the_error_on_the_way_falls_at_the_order(
     data = gaussian(objective)
 
     def error(intervals: int) -> float:
-        way: dict[str, Any] = {"sampler": sampler, "steps": evaluations(sampler, intervals), "limit": None}
-        _, path = sample(oracle(objective, data.expected), objective, no_cond(1), NOISE, **way)
+        _, path = solved(oracle(objective, data.expected), objective, no_cond(1), sampler, intervals)
         frame = 4 * intervals // 5
         # Both states have the same quantile among states of their time if they lead to the same data.
         reached = data.flowed(path[frame], objective.schedule(intervals)[frame])

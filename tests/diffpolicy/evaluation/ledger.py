@@ -5,13 +5,13 @@ the world refuses one that was planned for another episode or belongs to another
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 import torch
 
+from diffpolicy.config import PolicyConfig
 from diffpolicy.evaluation.world import RolloutSettings
 from diffpolicy.policy import DiffusionPolicy
 
@@ -75,13 +75,11 @@ class Scribe(DiffusionPolicy):
 
     def __init__(self, action_horizon: int = 4) -> None:
         torch.nn.Module.__init__(self)  # no network: the plans are known
-        self.config: Any = SimpleNamespace(
+        self.config = PolicyConfig(
             obs_horizon=OBS_HORIZON,
             pred_horizon=PRED_HORIZON,
             action_horizon=action_horizon,
-            execution_speed=1.0,
             samples=2,
-            noise_scale=1.0,
             noise_kept=0.5,
         )
         self.batches: list[list[int]] = []

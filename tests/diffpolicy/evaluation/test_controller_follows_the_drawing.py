@@ -1,13 +1,13 @@
 """Which observations are seen and which actions executed is exactly the drawing in `policy.py`, with any delay."""
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from diffpolicy.config import PolicyConfig
 from diffpolicy.errors import ConfigError, ObservationError
 from diffpolicy.evaluation.controller import Controller
 from diffpolicy.policy import DiffusionPolicy
@@ -21,14 +21,10 @@ class Diary(DiffusionPolicy):
 
     def __init__(self, obs_horizon: int = 2, pred_horizon: int = 8, action_horizon: int = 4) -> None:
         torch.nn.Module.__init__(self)  # no network: the plans are known
-        self.config: Any = SimpleNamespace(
+        self.config = PolicyConfig(
             obs_horizon=obs_horizon,
             pred_horizon=pred_horizon,
             action_horizon=action_horizon,
-            execution_speed=1.0,
-            samples=1,
-            noise_scale=1.0,
-            noise_kept=0.0,
         )
         self.seen: list[list[float]] = []
         self.noise: list[tuple[float, float]] = []
