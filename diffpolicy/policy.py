@@ -130,6 +130,8 @@ class DiffusionPolicy(nn.Module):
         t = self.objective.times(len(x0), generator, x0.device)
         noise = torch.randn(x0.shape, generator=generator, device=x0.device)
         if teacher is not None:
+            # The noise that plans will start from: what lies elsewhere need not be learned.
+            noise = self.config.noise_scale * noise
             plans = teacher.sample(batch["obs"], noise=noise.unflatten(0, (-1, draws)))
             assert isinstance(plans, Tensor)
             x0 = self.normalizer.normalize("action", plans.flatten(0, 1))

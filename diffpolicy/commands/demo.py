@@ -36,7 +36,8 @@ class DemoArguments:
 def run(argv: list[str]) -> None:
     """Parse, then train, evaluate and draw."""
     from diffpolicy.commands import eval as evaluation
-    from diffpolicy.commands import train, visualize
+    from diffpolicy.commands import train
+    from diffpolicy.commands import visualize_denoising as denoising
 
     arguments: DemoArguments = parse(DemoArguments, argv, prog="diffpolicy demo")
     if arguments.episodes < 1:
@@ -57,7 +58,7 @@ def run(argv: list[str]) -> None:
     choices = {"episodes": arguments.episodes, "seed": seed, "workers": usable_cores(), "device": "cpu"}
     score = evaluation.start(checkpoint, folder, {seed: film}, **choices)
     console.rule("3 of 3: see actions being denoised")
-    pictures = visualize.start(visualize.VisualizeArguments(str(checkpoint)), folder)
+    pictures = denoising.start(denoising.DenoisingArguments(str(checkpoint)), folder)
 
     from diffpolicy.evaluation.evaluate import score_line
 

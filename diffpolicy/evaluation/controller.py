@@ -107,13 +107,7 @@ class Controller:
         """
         self.observe(obs)
         if self.needs_plan:
-            batch = {key: value[None] for key, value in self.history().items()}
-            noise = self.noise()[None]
-            x = self.policy.sample(
-                batch, steps=self.steps, sampler=self.sampler, generator=[self.generator], noise=noise
-            )
-            assert isinstance(x, torch.Tensor)
-            self.accept(x[0].cpu().numpy())
+            self.plan()
         return self.act()
 
     def observe(self, obs: Mapping[str, np.ndarray] | np.ndarray) -> None:
@@ -130,6 +124,15 @@ class Controller:
         """y: (obs_horizon, *shape) by key."""
         return {key: np.stack([seen[key] for seen in self._seen]) for key in self.policy.obs_shapes}
 
+    def plan(self) -> Float[np.ndarray, "horizon action"]:
+        """Make plans from the present observation and take one up. Returns that one, in the world's units."""
+        batch = {key: value[None] for key, value in self.history().items()}
+        x = self.policy.sample(
+            batch, steps=self.steps, sampler=self.sampler, generator=[self.generator], noise=self.noise()[None]
+        )
+        assert isinstance(x, torch.Tensor)
+        return self.accept(x[0].double().cpu().numpy())
+
     def noise(self) -> Float[torch.Tensor, "n horizon action"]:
         """What the next plans start from."""
         config = self.policy.config
@@ -139,14 +142,18 @@ class Controller:
         self._noise = fresh
         return self.noise_scale * fresh
 
-    def accept(self, plans: Float[np.ndarray, "n horizon action"]) -> None:
-        """Choose among plans made from the present observation, and take one up from where the queued actions end."""
+    def accept(self, plans: Float[np.ndarray, "n horizon action"]) -> Float[np.ndarray, "horizon action"]:
+        """Choose among plans made from the present observation, and take one up from where the queued actions end.
+
+        Returns the one chosen.
+        """
         plan = plans[self._most_coherent(plans)]
         self._plan = plan
         # Nothing is queued only at the start of an episode, or without a delay.
         new = slice(len(self._queue), None)
         before, after = plan[self._before[new]], plan[self._after[new]]
         self._queue.extend(before + (after - before) * self._between[new])
+        return plan
 
     def _most_coherent(self, plans: Float[np.ndarray, "n horizon action"]) -> int:
         """Which plan is closest to what is left of the one before, over the time that both cover; the first if none is."""
