@@ -98,7 +98,6 @@ def _trained(arguments: Benchmark, name: str, seed: int) -> Path | None:
         config,
         folder,
         resume=folder if begun.is_dir() else None,
-        init_from=None if begun.is_dir() else config.training.teacher,
     )
     if result.interrupted:
         raise SystemExit(130)

@@ -82,8 +82,8 @@ def write_page(folder: Path, path: Path) -> Path:
     scored = read(folder)
     parts = [_HEAD]
     parts += ["## Recipes\n", _recipes(scored)]
-    parts += [f"## What generative modelling buys\n\n{_COMPARED}\n", _compared(scored, OBJECTIVES, ("state", 10))]
-    parts += ["## Networks and observations\n", _compared(scored, NETWORKS, ("state", 10))]
+    parts += [f"## What generative modelling buys\n\n{_COMPARED}\n", _compared(scored, OBJECTIVES, ("single", 10))]
+    parts += ["## Networks and observations\n", _compared(scored, {"state": ROWS["state"], **NETWORKS}, ("single", 10))]
     parts += [f"## What helps in training\n\n{_ABLATED}\n", _compared(scored, TRAINING, ("as-configured", 10))]
     parts += [
         f"## What helps in closed loop\n\n{_ACTED}\n",
@@ -93,11 +93,12 @@ def write_page(folder: Path, path: Path) -> Path:
     return path
 
 
-_COMPARED = """All with the recipe's network, data, budget and controller. The difference is to `state` with 10 network
-evaluations, in points of SR, over the training seeds that both have."""
-_ABLATED = """One change each to the recipe as it is, `as-configured`. One training seed: two trainings of one recipe
-differ by some points, so small differences say nothing."""
-_ACTED = """The policy of `state`, seed 0, acting in other ways."""
+_COMPARED = """All with one network of the same size (`single`; the recipe is the mean of several), and the recipe's data,
+budget and controller. The difference is to `single` with 10 network evaluations, in points of SR, over the training
+seeds that both have."""
+_ABLATED = """One change each to `single`, which is `as-configured` here. One training seed: two trainings of one
+recipe differ by some points, so small differences say nothing."""
+_ACTED = """The policy of `single`, seed 0, acting in other ways."""
 
 
 def _recipes(scored: Mapping[tuple[str, int], Scored]) -> str:

@@ -2,7 +2,8 @@
 
     python benchmarks/release.py runs/pusht_state_mlp/last pusht-state --command "diffpolicy train pusht_state_mlp"
 
-Writes diffpolicy/pretrained/NAME/ and benchmarks/results/NAME/*.json, and brings the README's results up to date.
+Writes diffpolicy/pretrained/NAME/, with a picture of how it fails, and benchmarks/results/NAME/*.json, and brings the
+README's results up to date.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import torch
 import tyro
+from failures import PICTURE, describe, draw
 
 from diffpolicy.checkpoint import CARD, WEIGHTS, load_checkpoint, save_checkpoint
 from diffpolicy.evaluation.evaluate import evaluate, write_eval
@@ -77,7 +79,9 @@ def main(arguments: Release) -> None:
     size = (folder / WEIGHTS).stat().st_size / 1e6
     measured = f"\n## Measured as released (half precision, {size:.1f} MB)\n\n{results_table(arguments.name, results)}"
     made = f"\n## Made by\n\n```\n{arguments.command}\n```\n\non {arguments.machine}.\n"
-    (folder / CARD).write_text(card + made + measured, encoding="utf-8")
+    draw(folder, results["gym_pusht"], folder / PICTURE)
+    failures = f"\n## How it fails\n\n{describe(results['gym_pusht'])}"
+    (folder / CARD).write_text(card + made + measured + failures, encoding="utf-8")
     update_readme(arguments.name, results_table(arguments.name, results))
 
 

@@ -123,6 +123,9 @@ class PolicyConfig:
     image_encoder: ImageEncoderConfig | None = None
     """How pictures are seen. null: none are observed, or they are as small as 32 x 32 and seen as plain numbers."""
     backbone: Backbone = field(default_factory=MLPConfig)
+    members: int = 1
+    """How many networks of this kind learn apart and are averaged. Each row that is learned is one member's: give
+    `training.draws` as many, and every member sees every window."""
     objective: Objective = field(default_factory=FlowConfig)
     sampler: Sampler = "euler"
     """How noise becomes a plan; see `Sampler` for which belongs to which objective."""
@@ -137,7 +140,7 @@ class PolicyConfig:
 
     def __post_init__(self) -> None:
         positive(self, "obs_horizon", "pred_horizon", "action_horizon", "steps")
-        positive(self, "execution_speed", "samples")
+        positive(self, "execution_speed", "samples", "members")
         not_negative(self, "noise_scale")
         shares(self, "noise_kept")
         room = self.pred_horizon - self.obs_horizon + 1
@@ -152,6 +155,10 @@ class PolicyConfig:
                 f"beyond the {room} that lie ahead; lower it or action_horizon, or raise pred_horizon"
             )
         check_sampler(self.objective, self.sampler, self.steps)
+        if self.members > 1 and isinstance(self.objective, MixtureConfig):
+            raise ValueError(
+                "members: the mixtures of several networks have no mean, since their modes come in no order; set it to 1"
+            )
         if isinstance(self.backbone, UNet1DConfig):
             factor = 2 ** (len(self.backbone.channels) - 1)
             if self.pred_horizon % factor:

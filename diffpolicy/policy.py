@@ -71,6 +71,7 @@ class DiffusionPolicy(nn.Module):
             cond_dim=encoder.cond_dim,
             obs_horizon=config.obs_horizon,
             outputs=self.objective.outputs(action_dim),
+            members=config.members,
         )
 
     @property
@@ -120,21 +121,26 @@ class DiffusionPolicy(nn.Module):
             batch: observations and actions in the world's units, and the mask of actions to leave out.
             generator: the source of times, noise and, in training, of what is done to pictures.
             observation_noise: standard deviation of the noise added to normalized features; pictures get none.
-            draws: times and noises drawn for each window.
-            teacher: a policy whose plans are learned in place of the recorded actions, each with the noise it grew from.
+            draws: times, and noises with them, drawn for each window; a teacher makes one plan, for all its times.
+            teacher: a policy whose plans are learned in place of the recorded actions, each with the noise it grew from,
+                of the standard deviation that plans start from in closed loop.
 
         Raises:
             ObservationError: the batch lacks what supervises the image encoder, or what the teacher observes.
         """
-        x0 = self.normalizer.normalize("action", batch["action"]).repeat_interleave(draws, dim=0)
-        t = self.objective.times(len(x0), generator, x0.device)
-        noise = torch.randn(x0.shape, generator=generator, device=x0.device)
-        if teacher is not None:
-            # The noise that plans will start from: what lies elsewhere need not be learned.
-            noise = self.config.noise_scale * noise
-            plans = teacher.sample(batch["obs"], noise=noise.unflatten(0, (-1, draws)))
+        x0 = self.normalizer.normalize("action", batch["action"])
+        t = self.objective.times(len(x0) * draws, generator, x0.device)
+        if teacher is None:
+            x0 = x0.repeat_interleave(draws, dim=0)
+            noise = torch.randn(x0.shape, generator=generator, device=x0.device)
+        else:
+            # From the noise that plans will start from: what lies elsewhere need not be learned. One plan a window,
+            # seen at several times: it costs more than they do.
+            noise = self.config.noise_scale * torch.randn(x0.shape, generator=generator, device=x0.device)
+            plans = teacher.sample(batch["obs"], noise=noise[:, None])
             assert isinstance(plans, Tensor)
-            x0 = self.normalizer.normalize("action", plans.flatten(0, 1))
+            x0 = self.normalizer.normalize("action", plans[:, 0]).repeat_interleave(draws, dim=0)
+            noise = noise.repeat_interleave(draws, dim=0)
         cond = self.encode(batch["obs"], generator, observation_noise)
         seen = self.objective.seen(self.objective.corrupt(x0, noise, t), t)
         output = self.backbone(seen, t, cond.repeat_interleave(draws, dim=0))
@@ -184,7 +190,7 @@ class DiffusionPolicy(nn.Module):
         """
         if n is not None and n < 1:
             raise ConfigError(f"n is {n}; at least one sequence is drawn")
-        observation = self._checked(obs)
+        observation = self.checked(obs)
         rows = len(next(iter(observation.values())))
         if noise is None:
             noise = standard_normal((rows, n or 1, self.config.pred_horizon, self.action_dim), generator, self.device)
@@ -258,7 +264,8 @@ class DiffusionPolicy(nn.Module):
         probe = self.task.features({key: torch.zeros(1, *self.recorded_shapes[key]) for key in keys})
         return {key: tuple(value.shape[1:]) for key, value in probe.items()}
 
-    def _checked(self, obs: Mapping[str, Tensor | np.ndarray]) -> Observation:
+    def checked(self, obs: Mapping[str, Tensor | np.ndarray]) -> Observation:
+        """What is observed, as tensors where the policy is. Raises an ObservationError that says what does not fit."""
         checked: Observation = {}
         for key, shape in self.obs_shapes.items():
             if key not in obs:

@@ -36,5 +36,5 @@ venv/bin/diffpolicy train debug --data.path demos.zarr --out run
 venv/bin/diffpolicy eval run --episodes 2 --max-steps 10 --workers 1 --out scores
 venv/bin/diffpolicy eval pusht-state --episodes 2 --max-steps 10 --workers 1 --out released
 venv/bin/diffpolicy visualize pusht-state --n 4 --out pictures
-test -s scores/eval.json && test -s pictures/denoising.gif && test -s pictures/denoising.mp4
+test -s scores/eval.json && test -s pictures/denoising.gif && test -s pictures/denoising.mp4 && test -s pictures/denoising.html
 echo "the wheel works alone: $(basename "$wheel")"

@@ -67,6 +67,11 @@ def results_folder(command: str, checkpoint: str) -> Path:
     return Path("runs") / "-".join((command, *(part for part in parts if part not in ("/", "runs"))))
 
 
+def short_name(checkpoint: str) -> str:
+    """What a picture calls a checkpoint: a released name as it is; of a folder, enough of its end to tell."""
+    return "/".join([part for part in Path(checkpoint).parts if part not in ("last", "best")][-2:])
+
+
 def _in_one_line(box: str) -> str:
     # tyro draws a box, with dashes where the terminal is not UTF-8: a title, the matter, then below rules a suggestion and
     # where to read more.

@@ -48,7 +48,7 @@ def run(argv: list[str]) -> None:
     folder = _fresh(arguments.out)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     console.rule("1 of 3: learn p(x | y) from demonstrations")
-    result = train.start(config, folder / "policy")
+    result = train.start(config, folder / "policy", report=False)  # one report tells it all, at the end
     if result.interrupted:
         raise SystemExit(130)
     checkpoint = folder / "policy" / "last"
@@ -66,6 +66,7 @@ def run(argv: list[str]) -> None:
     for name, text in (
         ("trained policy", checkpoint),
         ("score", score_line(score)),
+        ("report", folder / "report.html"),
         ("all episodes", folder / "eval.json"),
         ("rollout", film),
         ("denoising", pictures[0]),

@@ -21,7 +21,8 @@ from diffpolicy.errors import ConfigError
 class EvalArguments:
     """Roll a policy out in simulation and score it.
 
-    Episode i starts from seed + i. Seeds from 100000 are for final numbers; tune on seeds from 500000.
+    Episode i starts from seed + i. Seeds from 100000 are for final numbers; tune on seeds from 500000. Writes eval.json,
+    episodes.npz (how each episode went) and report.html, a page about it all.
 
     For example:
       diffpolicy eval pusht-state --episodes 500 --workers 2
@@ -67,11 +68,11 @@ class EvalArguments:
     film: tuple[int, ...] = ()
     """Numbers of episodes, from 0, to write as MP4."""
     out: Path | None = None
-    """Folder for eval.json and films; runs/eval-NAME unless given."""
+    """Folder for eval.json, report.html and films; runs/eval-NAME unless given."""
 
 
 def run(argv: list[str]) -> None:
-    """Parse, evaluate, write `eval.json`."""
+    """Parse, evaluate, write `eval.json` and `report.html`."""
     arguments: EvalArguments = parse(EvalArguments, argv, prog="diffpolicy eval")
     folder = arguments.out or results_folder("eval", arguments.checkpoint)
     absent = [i for i in arguments.film if not 0 <= i < arguments.episodes]
@@ -87,7 +88,7 @@ def run(argv: list[str]) -> None:
         workers=arguments.workers,
         device=arguments.device,
         env=arguments.env,
-        env_kwargs=_read_json(arguments.env_kwargs),
+        env_kwargs=read_json(arguments.env_kwargs),
         protocol=arguments.protocol,
         steps=arguments.steps,
         sampler=arguments.sampler,
@@ -101,7 +102,7 @@ def run(argv: list[str]) -> None:
     )
 
 
-def _read_json(text: str | None) -> dict[str, Any] | None:
+def read_json(text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
@@ -114,10 +115,12 @@ def _read_json(text: str | None) -> dict[str, Any] | None:
 
 
 def start(checkpoint: str | Path, folder: Path, films: dict[int, Path], **choices: Any) -> dict[str, Any]:
-    """Evaluate with a progress bar, write `eval.json` and say the score. Returns the contents of `eval.json`."""
+    """Evaluate with a progress bar, write the result and its report, and say the score. Returns `eval.json`'s contents."""
     from diffpolicy.checkpoint import find_checkpoint
+    from diffpolicy.commands.report import leave_report
     from diffpolicy.device import chosen_device
     from diffpolicy.evaluation.evaluate import evaluate, score_line, write_eval
+    from diffpolicy.evaluation.traces import EpisodeTrace, write_traces
 
     choices["device"] = chosen_device(choices["device"])
     find_checkpoint(checkpoint)
@@ -125,10 +128,19 @@ def start(checkpoint: str | Path, folder: Path, films: dict[int, Path], **choice
     bar = Progress(TextColumn("[bold]eval "), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with bar:
         task = bar.add_task("episodes", total=choices["episodes"])
-        result = evaluate(checkpoint, film=films, on_episodes=lambda done: bar.update(task, completed=done), **choices)
+        traces: dict[int, EpisodeTrace] = {}
+        result = evaluate(
+            checkpoint,
+            film=films,
+            on_episodes=lambda done: bar.update(task, completed=done),
+            on_trace=lambda trace: traces.update({trace.seed: trace}),
+            **choices,
+        )
     path = write_eval(result, folder)
+    write_traces([traces[record["seed"]] for record in result["records"]], folder)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     console.print(score_line(result))
     for written in [path, *films.values()]:
         console.print(f"written: {written}")
+    leave_report(folder)
     return result

@@ -74,7 +74,7 @@ class Moment:
     scene: np.ndarray
     agent_px: np.ndarray | None
     steps: int
-    sampler: Sampler
+    sampler: str
     seed: int
 
     @property
@@ -116,20 +116,33 @@ def moment_of(arguments: MomentArguments) -> Moment:
     """
     from diffpolicy.checkpoint import find_checkpoint, load_policy, read_meta
     from diffpolicy.evaluation.evaluate import settings_of
-    from diffpolicy.evaluation.watch import watch
 
     if arguments.n < 1 or arguments.at < 0:
         raise ConfigError(f"--n is {arguments.n} and --at is {arguments.at}; n must be at least 1, at at least 0")
     checkpoint = find_checkpoint(arguments.checkpoint)
     policy = load_policy(checkpoint, arguments.device)
-    task = drawable(policy)  # before an episode is run for nothing
     changes = {"protocol": arguments.protocol, "steps": arguments.steps, "sampler": arguments.sampler}
     settings = settings_of(read_meta(checkpoint)["experiment"], **changes)
-    for seen in watch(policy, settings, arguments.seed, arguments.state):
-        if seen.step == arguments.at:
+    return moment_in(policy, settings, arguments.seed, at=arguments.at, state=arguments.state)
+
+
+def moment_in(
+    policy: DiffusionPolicy,
+    settings: RolloutSettings,
+    seed: int,
+    *,
+    at: int = 0,
+    state: tuple[float, ...] | None = None,
+) -> Moment:
+    """Act as the settings say from the start of an episode up to the step, and look there. Errors: see `moment_of`."""
+    from diffpolicy.evaluation.watch import watch
+
+    task = drawable(policy)  # before an episode is run for nothing
+    for seen in watch(policy, settings, seed, state):
+        if seen.step == at:
             break
         if seen.ended:
-            raise ConfigError(f"--at {arguments.at}: the episode from seed {arguments.seed} ended at step {seen.step}")
+            raise ConfigError(f"--at {at}: the episode from seed {seed} ended at step {seen.step}")
     return Moment(
         policy=policy,
         task=task,
@@ -137,9 +150,9 @@ def moment_of(arguments: MomentArguments) -> Moment:
         history=seen.history,
         scene=seen.scene,
         agent_px=agent_px(seen.history),
-        steps=policy.config.steps if arguments.steps is None else arguments.steps,
-        sampler=arguments.sampler or policy.config.sampler,
-        seed=arguments.seed,
+        steps=policy.config.steps if settings.steps is None else settings.steps,
+        sampler=settings.sampler or policy.config.sampler,
+        seed=seed,
     )
 
 

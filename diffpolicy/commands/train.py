@@ -25,7 +25,7 @@ class TrainArguments:
 
     NAME is a shipped experiment or the path of a YAML file; every number, word and list in it has an option of the same
     name. (The kind of backbone or objective is changed in the file: it brings other options.) Ctrl-C writes a checkpoint;
-    --resume goes on from it exactly.
+    --resume goes on from it exactly. Either leaves report.html, with the curves and a plan becoming out of noise.
 
     For example:
       diffpolicy train pusht_state_mlp
@@ -74,8 +74,10 @@ def start(
     device: str = "auto",
     resume: Path | None = None,
     init_from: str | None = None,
+    report: bool = True,
 ) -> Any:
-    """Train into a folder and say what came of it. Returns the `TrainingResult`."""
+    """Train into a folder, say what came of it and leave a report, unless told not to. Returns the `TrainingResult`."""
+    from diffpolicy.commands.report import leave_report
     from diffpolicy.device import chosen_device
     from diffpolicy.evaluation.evaluate import settings_of
     from diffpolicy.evaluation.metrics import summarize
@@ -132,6 +134,8 @@ def start(
         if result.best_score is not None:
             console.print(f"best mean score on {tuning.episodes} tuning episodes: {result.best_score:.3f}")
         console.print(f"evaluate: diffpolicy eval {folder}")
+    if report and not console.quiet:
+        leave_report(folder)
     return result
 
 

@@ -16,7 +16,8 @@ class DenoisingArguments(MomentArguments):
     """Draw the denoising of many action sequences for one observation.
 
     The policy acts from the start of an episode up to a step; there its observation is held, and sequences are sampled
-    for it. Writes denoising.gif, denoising.mp4, denoising.png (a strip of noise levels) and plans.png.
+    for it. Writes denoising.gif, denoising.mp4, denoising.png (a strip of noise levels), plans.png and denoising.html,
+    a page with a slider from noise to plans that needs no network.
 
     For example:
       diffpolicy visualize pusht-state
@@ -34,6 +35,7 @@ def draw_denoising(arguments: DenoisingArguments) -> None:
 def start(arguments: DenoisingArguments, folder: Path) -> list[Path]:
     """Act up to the step, sample, draw. Returns the files written, the GIF first."""
     from diffpolicy.visualization.denoising import denoising_frames, denoising_strip
+    from diffpolicy.visualization.denoising_page import denoising_page
     from diffpolicy.visualization.plans import plan_picture
     from diffpolicy.visualization.video import write_picture, write_video
 
@@ -44,7 +46,7 @@ def start(arguments: DenoisingArguments, folder: Path) -> list[Path]:
         plans, path = moment.sample(arguments.n)
     levels = moment.policy.noise_levels(moment.steps, moment.sampler).numpy()
     films = [folder / "denoising.gif", folder / "denoising.mp4"]
-    strip, still = folder / "denoising.png", folder / "plans.png"
+    strip, still, page = folder / "denoising.png", folder / "plans.png", folder / "denoising.html"
     with console.status("drawing"):
         frames = list(denoising_frames(path, moment.scene, nfe=moment.steps, noise_levels=levels, **moment.look))
         for film in films:
@@ -53,4 +55,8 @@ def start(arguments: DenoisingArguments, folder: Path) -> list[Path]:
         write_picture(strip, denoising_strip(path, moment.scene, panels=panels, noise_levels=levels, **moment.look))
         title, subtitle = f"{arguments.n} samples of p(x | y)", f"{moment.steps} network evaluations each"
         write_picture(still, plan_picture(plans, moment.scene, title=title, subtitle=subtitle, **moment.look))
-    return [*films, strip, still]
+        begun = f"seed {arguments.seed}" if arguments.state is None else f"state {' '.join(map(str, arguments.state))}"
+        whose = f"{arguments.checkpoint} · {begun} · step {arguments.at} · {moment.sampler}"
+        html = denoising_page(path, moment.scene, nfe=moment.steps, noise_levels=levels, subtitle=whose, **moment.look)
+        page.write_text(html, encoding="utf-8")
+    return [*films, strip, still, page]

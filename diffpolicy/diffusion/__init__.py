@@ -13,7 +13,7 @@ from diffpolicy.diffusion.edm import EDM
 from diffpolicy.diffusion.flow import Flow
 from diffpolicy.diffusion.noise import Generators, standard_normal
 from diffpolicy.diffusion.objective import Objective
-from diffpolicy.diffusion.samplers import noise_levels, sample, sampler_steps
+from diffpolicy.diffusion.samplers import look_times, noise_levels, sample, sampler_steps
 
 __all__ = [
     "DDPM",
@@ -24,6 +24,7 @@ __all__ = [
     "Objective",
     "Regression",
     "build_objective",
+    "look_times",
     "noise_levels",
     "sample",
     "sampler_steps",

@@ -75,11 +75,6 @@ class DDPM(Objective):
         level = round(t * self.levels) - 1
         return 1.0 if level < 0 else float(self.alphas_cumprod.double()[level])
 
-    def rates(self, t: float, dtype: torch.dtype = torch.float32) -> tuple[float, float]:
-        """How much of the data and how much noise there is at one time, as computed in this type."""
-        signal, sigma = self._rates(torch.tensor([t]), torch.empty(1, dtype=dtype))
-        return float(signal), float(sigma)
-
     def _rates(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         level = (t * self.levels).round().long() - 1
         a = self.alphas_cumprod.to(x.device, x.dtype)[level].view(-1, *[1] * (x.ndim - 1))

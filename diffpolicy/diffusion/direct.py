@@ -48,6 +48,17 @@ class _Direct(Objective):
     def noise_level(self, t: float) -> float:
         return t
 
+    def score(self, output: Tensor, x: Tensor, t: float) -> Tensor:
+        raise self._no_field()
+
+    def velocity(self, output: Tensor, x: Tensor, t: float, limit: float | None = None) -> Tensor:
+        raise self._no_field()
+
+    def _no_field(self) -> ConfigError:
+        return ConfigError(
+            f"objective {self.name!r} is not denoised: it has neither score nor velocity; ask a policy of flow, ddpm or edm"
+        )
+
 
 class Regression(_Direct):
     """The plan by least squared or absolute error. With a second look it is mended once (Pan et al. 2025, algorithm 1).

@@ -47,5 +47,8 @@ class Flow(Objective):
     def line(self, t: float) -> tuple[float, float]:
         return t, 1.0
 
+    def change(self, t: float) -> tuple[float, float]:
+        return -1.0, 1.0
+
     def noise_level(self, t: float) -> float:
         return t

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -81,6 +82,62 @@ class Objective(ABC):
     @abstractmethod
     def noise_level(self, t: float) -> float:
         """The standard deviation of the noise in x_t."""
+
+    def rates(self, t: float, dtype: torch.dtype = torch.float32) -> tuple[float, float]:
+        """How much of the data and how much noise there is at one time, signal and sigma, as computed in this type."""
+        one, none, time = (
+            torch.ones(1, 1, 1, dtype=dtype),
+            torch.zeros(1, 1, 1, dtype=dtype),
+            torch.tensor([t], dtype=dtype),
+        )
+        return float(self.corrupt(one, none, time)), float(self.corrupt(none, one, time))
+
+    def change(self, t: float) -> tuple[float, float]:
+        """How signal and sigma change along a way of length 1 from data to noise.
+
+        Here along a quarter of a circle, signal = cos(pi s / 2) and sigma = sin(pi s / 2): what holds where their squares
+        add up to 1.
+        """
+        signal, sigma = self.rates(t, torch.float64)
+        return -math.pi / 2 * sigma, math.pi / 2 * signal
+
+    def score(self, output: Tensor, x: Tensor, t: float) -> Tensor:
+        """The gradient of log p_t(x | y) by x that an output at (x, t) names.
+
+        With D = E[x_0 | x_t] the data that the output implies, it is (signal D - x) / sigma^2: Tweedie's formula (Efron
+        2011), eq. 3 of Karras et al. 2022 where the signal is 1.
+
+        Raises:
+            ConfigError: the objective is not denoised.
+        """
+        first, second, third = self.implied(t, torch.float64)
+        signal, sigma = self.rates(t, torch.float64)
+        # As weights in double precision: in near pure noise epsilon implies data of thousands, of which most cancels.
+        return (signal * first / third - 1) / sigma**2 * x + signal * second / third / sigma**2 * output
+
+    def velocity(self, output: Tensor, x: Tensor, t: float, limit: float | None = None) -> Tensor:
+        """dx/ds of the probability flow: how a state moves with the noise, s from 0 at the data to 1 at the noise.
+
+        With D the data that the output implies and e = (x - signal D) / sigma the noise, it is signal' D + sigma' e, with
+        the rates' `change` along s. For `Flow` s is the time, and this is what the network says (Liu et al. 2022, eq. 1);
+        else s is the angle arcsin(sigma) in quarter circles, and this is pi / 2 times the `v` of Salimans and Ho 2022,
+        appendix D.
+
+        Args:
+            output: what the network says at (x, t).
+            x: the state.
+            t: the time, from 0 (data) to 1 (noise).
+            limit: the data are held within [-limit, limit], as samplers hold them.
+
+        Raises:
+            ConfigError: the objective is not denoised.
+        """
+        first, second, third = self.implied(t, torch.float64)
+        (signal, sigma), (signal_change, sigma_change) = self.rates(t, torch.float64), self.change(t)
+        data = (first * x + second * output) / third
+        if limit is not None:
+            data = data.clamp(-limit, limit)
+        return sigma_change / sigma * x + (signal_change - sigma_change * signal / sigma) * data
 
     def scale_seen(self, t: float) -> float:
         """What `seen` multiplies a state by, for one time."""

@@ -92,7 +92,7 @@ def sample(
         ConfigError: the number of steps is not possible, or the sampler does not solve this objective.
     """
     table = sampler_steps(objective, sampler, steps, noise.dtype)
-    predict = _conditioned(model, [step.t for step in table], cond, noise)
+    predict = conditioned(model, [step.t for step in table], cond, noise)
     # Buffers for all states and for the implied data: nothing else of a step's own arithmetic is allocated.
     path = noise.new_empty((len(table) + 1, *noise.shape))
     path[0].copy_(noise)
@@ -125,7 +125,7 @@ def sample(
 
 def noise_levels(objective: Objective, sampler: str, steps: int) -> Float[Tensor, " frames"]:
     """The standard deviation of the noise in each frame of a path: 1 in the first, 0 in the last."""
-    return torch.tensor([*(objective.noise_level(t) for t in _looks(objective, sampler, steps)), 0.0])
+    return torch.tensor([*(objective.noise_level(t) for t in look_times(objective, sampler, steps)), 0.0])
 
 
 @lru_cache(maxsize=64)
@@ -137,14 +137,18 @@ def sampler_steps(
     Raises:
         ConfigError: the number of steps is not possible, or the sampler does not solve this objective.
     """
-    times = _looks(objective, sampler, steps)
+    times = look_times(objective, sampler, steps)
     if isinstance(objective, DDPM) and sampler in ("ddpm", "ddim"):
         return (_ancestral if sampler == "ddpm" else _ddim)(objective, times, dtype)
     return {"euler": _euler, "heun": _heun, "dpmpp_2m": _dpmpp_2m, "direct": _direct}[sampler](objective, times, dtype)
 
 
-def _looks(objective: Objective, sampler: str, steps: int) -> tuple[float, ...]:
-    """The times of the frames of a path but the last, from how many network evaluations are allowed."""
+def look_times(objective: Objective, sampler: str, steps: int) -> tuple[float, ...]:
+    """The times of the frames of a path but the last, which holds no noise; from how many evaluations are allowed.
+
+    Raises:
+        ConfigError: the number of steps is not possible, or the sampler does not solve this objective.
+    """
     if steps < 1:
         raise ConfigError(f"steps is {steps}; a sample takes at least one network evaluation")
     if sampler not in SAMPLERS[objective.name]:
@@ -261,8 +265,8 @@ def _ancestral(ddpm: DDPM, times: tuple[float, ...], dtype: torch.dtype) -> tupl
     return tuple(steps)
 
 
-def _conditioned(model: Model, times: list[float], cond: Tensor, noise: Tensor) -> Callable[[Tensor, int], Tensor]:
-    """The network at the k-th of the times, for x of the shape of `noise`."""
+def conditioned(model: Model, times: list[float], cond: Tensor, noise: Tensor) -> Callable[[Tensor, int], Tensor]:
+    """The network at the k-th of the times, for x of the shape of `noise` (batch, n, horizon, action)."""
     t = torch.tensor(times, dtype=noise.dtype, device=noise.device)
     rows, n = noise.shape[:2]
     if isinstance(model, Conditioned):

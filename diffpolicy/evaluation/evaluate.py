@@ -18,6 +18,7 @@ from diffpolicy.device import chosen_device, usable_cores
 from diffpolicy.errors import ConfigError
 from diffpolicy.evaluation.metrics import EpisodeRecord, summarize
 from diffpolicy.evaluation.rollout import LANES, Round, make_controller, rounds
+from diffpolicy.evaluation.traces import EpisodeTrace
 from diffpolicy.evaluation.workers import Job, Workers
 from diffpolicy.evaluation.world import RolloutSettings, check_world
 
@@ -41,6 +42,7 @@ def evaluate(
     device: str = "cpu",
     film: Mapping[int, Path] | None = None,
     on_episodes: Callable[[int], None] = lambda done: None,
+    on_trace: Callable[[EpisodeTrace], None] = lambda trace: None,
     **changes: Any,
 ) -> dict[str, Any]:
     """Roll a checkpoint out from `episodes` starts, episode i from seed + i.
@@ -53,6 +55,7 @@ def evaluate(
         device: where the network runs.
         film: videos to write, by seed.
         on_episodes: told how many episodes are finished, after each batch of plans.
+        on_trace: told how each episode went; they come in no particular order.
         **changes: settings of `RolloutSettings` that differ from the experiment's own.
 
     Returns:
@@ -83,6 +86,8 @@ def evaluate(
             for each in _all_rounds(own, others):
                 records |= {record.seed: record for record in each.records}
                 rows_agree &= each.rows_agree
+                for trace in each.traces:
+                    on_trace(trace)
                 on_episodes(len(records))
                 if len(records) == episodes:  # a worker that is still importing has nothing left to do
                     break

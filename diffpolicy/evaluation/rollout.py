@@ -19,7 +19,9 @@ import numpy as np
 import torch
 
 from diffpolicy.evaluation.controller import Controller
+from diffpolicy.evaluation.film import WIDTH_PX, write_film
 from diffpolicy.evaluation.metrics import EpisodeRecord
+from diffpolicy.evaluation.traces import EpisodeTrace, start_of
 from diffpolicy.evaluation.world import RolloutSettings, check_fit, make_env, start_episode
 from diffpolicy.policy import DiffusionPolicy
 
@@ -33,10 +35,12 @@ class Round:
 
     Attributes:
         records: the episodes that ended in it, perhaps none.
+        traces: how these went, from moment to moment.
         rows_agree: whether the same observation and noise gave the same plan in each row that held them, bit for bit.
     """
 
     records: list[EpisodeRecord]
+    traces: list[EpisodeTrace]
     rows_agree: bool
 
 
@@ -46,11 +50,12 @@ def rollout(
     settings: RolloutSettings,
     *,
     film: Mapping[int, Path] | None = None,
+    film_px: int = WIDTH_PX,
     lanes: int = LANES,
 ) -> list[EpisodeRecord]:
     """Run one episode per seed, and return their records in the order of the seeds. Arguments and errors: see `rounds`."""
-    ended = (record for each in rounds(policy, seeds, settings, film=film, lanes=lanes) for record in each.records)
-    records = {record.seed: record for record in ended}
+    ended = rounds(policy, seeds, settings, film=film, film_px=film_px, lanes=lanes)
+    records = {record.seed: record for each in ended for record in each.records}
     return [records[seed] for seed in seeds]
 
 
@@ -60,6 +65,7 @@ def rounds(
     settings: RolloutSettings,
     *,
     film: Mapping[int, Path] | None = None,
+    film_px: int = WIDTH_PX,
     lanes: int = LANES,
     crews: int | None = None,
 ) -> Generator[Round, None, None]:
@@ -70,6 +76,7 @@ def rounds(
         seeds: where the episodes start from; each is taken when a lane is free for it.
         settings: the world and the manner of acting.
         film: videos to write, by seed.
+        film_px: width of the videos, where the world reports a score to show below.
         lanes: episodes side by side in a crew; part of the protocol, see the module's text.
         crews: groups of lanes, one stepping its worlds while the plans of another are made. None: two where a device
             computes beside the processor, otherwise one. The results do not depend on it.
@@ -80,7 +87,7 @@ def rounds(
     """
     queue = iter(seeds)
     team = [
-        _Crew(policy, settings, film or {}, queue, lanes)
+        _Crew(policy, settings, film or {}, film_px, queue, lanes)
         for _ in range(crews or (2 if policy.device.type == "cuda" else 1))
     ]
     try:
@@ -131,10 +138,12 @@ class _Crew:
         policy: DiffusionPolicy,
         settings: RolloutSettings,
         film: Mapping[int, Path],
+        film_px: int,
         queue: Iterator[int],
         lanes: int,
     ) -> None:
-        self._policy, self._settings, self._film, self._queue = policy, settings, film, queue
+        self._policy, self._settings, self._queue = policy, settings, queue
+        self._film, self._film_px = film, film_px
         self.lanes: list[_Lane] = []
         self._fill = [torch.Generator() for _ in range(lanes + 1)]
         self._plans = torch.empty(0)
@@ -144,7 +153,7 @@ class _Crew:
         """Open one more lane, if there is a seed for it."""
         seed = next(self._queue, None)
         if seed is not None:
-            lane = _Lane(self._policy, self._settings, self._film)
+            lane = _Lane(self._policy, self._settings, self._film, self._film_px)
             self.lanes.append(lane)
             lane.start(seed)
 
@@ -176,12 +185,13 @@ class _Crew:
             self._planned.synchronize()
         plans = self._plans.numpy().astype(np.float64)
         agree = bool((plans[len(self.lanes) :] == plans[0]).all())
-        records, going_on = [], []
+        records, traces, going_on = [], [], []
         for lane, plan in zip(self.lanes, plans, strict=False):
             if lane.follow(plan):
                 going_on.append(lane)
                 continue
             records.append(lane.finish())
+            traces.append(lane.trace())
             seed = next(self._queue, None)
             if seed is None:
                 lane.close()
@@ -189,7 +199,7 @@ class _Crew:
                 lane.start(seed)
                 going_on.append(lane)
         self.lanes = going_on
-        return Round(records, agree)
+        return Round(records, traces, agree)
 
     def close(self) -> None:
         """Close all worlds."""
@@ -200,8 +210,10 @@ class _Crew:
 class _Lane:
     """A world and a controller, for one episode after another. The world is made once and started anew by each seed."""
 
-    def __init__(self, policy: DiffusionPolicy, settings: RolloutSettings, film: Mapping[int, Path]) -> None:
-        self._policy, self._settings, self._film = policy, settings, film
+    def __init__(
+        self, policy: DiffusionPolicy, settings: RolloutSettings, film: Mapping[int, Path], film_px: int
+    ) -> None:
+        self._policy, self._settings, self._film, self._film_px = policy, settings, film, film_px
         self.controller = make_controller(policy, settings)
         self._env: gym.Env | None = None
         self._filmed = False
@@ -221,6 +233,7 @@ class _Lane:
         check_fit(self._env, obs, self._settings, self._policy.obs_shapes, self._policy.action_dim)
         self.controller.reset(seed)
         self.controller.observe(obs)
+        self._start = start_of(info, {key: values[-1] for key, values in self.controller.history().items()})
         self._watch(info)
 
     def follow(self, plans: np.ndarray) -> bool:
@@ -242,7 +255,7 @@ class _Lane:
     def finish(self) -> EpisodeRecord:
         """Write the film, if there is to be one, and say how the episode went."""
         if self._filmed and self._env is not None:
-            _write_film(self._film[self._seed], self._frames, self._coverages, self._env)
+            write_film(self._film[self._seed], self._frames, self._coverages, self._env, self._film_px)
         return EpisodeRecord(
             seed=self._seed,
             score=max(self._rewards),
@@ -250,6 +263,11 @@ class _Lane:
             steps=len(self._rewards),
             final_coverage=self._coverages[-1] if self._coverages else None,
         )
+
+    def trace(self) -> EpisodeTrace:
+        """How the episode went, from moment to moment."""
+        coverage = np.array(self._coverages) if len(self._coverages) == len(self._rewards) + 1 else None
+        return EpisodeTrace(self._seed, np.array(self._rewards), coverage, self._start)
 
     def close(self) -> None:
         """Close the world, if there is one."""
@@ -262,17 +280,6 @@ class _Lane:
             self._coverages.append(float(info["coverage"]))
         if self._filmed and self._env is not None:
             self._frames.append(np.asarray(self._env.render()))
-
-
-def _write_film(path: Path, scenes: list[np.ndarray], coverages: list[float], env: gym.Env) -> None:
-    # Here, because drawing takes a second to import, which every worker would spend and hardly any needs.
-    from diffpolicy.visualization.rollout import rollout_frames
-    from diffpolicy.visualization.video import write_video
-
-    fps = env.metadata.get("render_fps", 10)
-    scored = len(coverages) == len(scenes)
-    frames = rollout_frames(scenes, np.array(coverages), period_s=1 / fps) if scored else scenes
-    write_video(path, frames, fps=fps)
 
 
 @contextmanager

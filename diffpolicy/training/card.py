@@ -10,6 +10,15 @@ from diffpolicy.config import ExperimentConfig
 
 def training_card(config: ExperimentConfig, trained: Mapping[str, Any], latest: Mapping[str, Any]) -> str:
     """Markdown for `card.md`, from facts only."""
+    table = "\n".join(f"| {name} | {value} |" for name, value in training_facts(config, trained, latest))
+    title = config.description or "A diffusion policy"
+    return f"# {title}\n\n| | |\n|---|---|\n{table}\n"
+
+
+def training_facts(
+    config: ExperimentConfig, trained: Mapping[str, Any], latest: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    """What a policy learned from, how, and what came of it, by name; names of files stand in backticks."""
     policy, data = config.policy, config.data
     rows = [
         ("demonstrations", f"`{data.path}`, {trained['episodes']} episodes"),
@@ -38,6 +47,4 @@ def training_card(config: ExperimentConfig, trained: Mapping[str, Any], latest: 
     if "mean_score" in latest:
         tuning = f"tuning seeds from {config.evaluation.seed}, {config.evaluation.episodes} episodes"
         rows.append(("score", f"{latest['mean_score']:.3f}, success {latest['success_rate']:.3f} ({tuning})"))
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    title = config.description or "A diffusion policy"
-    return f"# {title}\n\n| | |\n|---|---|\n{table}\n"
+    return rows

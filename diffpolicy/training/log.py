@@ -102,3 +102,22 @@ class RunLog:
                 kept.append(line)
                 self.latest |= {k: v for k, v in entry.items() if k != "step"}
         self._path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+
+def read_log(path: Path) -> dict[str, dict[int, float]]:
+    """What a run's `log.jsonl` holds: for each quantity its values by step. A line cut off by a crash is passed over.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    found: dict[str, dict[int, float]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+            step = int(entry.pop("step"))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+        for name, value in entry.items():
+            if isinstance(value, (int, float)) and math.isfinite(value):
+                found.setdefault(name, {})[step] = float(value)
+    return found

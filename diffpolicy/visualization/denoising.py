@@ -13,8 +13,9 @@ from diffpolicy.visualization.checks import Number, checked_numbers
 from diffpolicy.visualization.plans import FADE, PANEL, Backdrop, PlanPanel, draw_time_bar, plan_page
 from diffpolicy.visualization.style import ACCENT, HAIRLINE, MUTED, PAGE, Page
 
+# States up to which each is a dot on the track; with more, only its ends are.
+MOST_DOTS = 25
 _PATH_SHAPE = ("frames", "samples", "horizon", 2)
-_MOST_DOTS = 25
 
 
 def denoising_frames(
@@ -54,8 +55,8 @@ def denoising_frames(
     Raises:
         ValueError: If an argument has the wrong shape or holds NaN; the message names it.
     """
-    states = _checked_path(path)
-    levels = _checked_levels(noise_levels, len(states))
+    states = checked_path(path)
+    levels = checked_levels(noise_levels, len(states))
     if frames < 2:
         raise ValueError(f"frames: expected at least 2, found {frames}")
     _, samples, horizon, _ = states.shape
@@ -129,8 +130,8 @@ def denoising_strip(
     Raises:
         ValueError: If an argument has the wrong shape or holds NaN, or a chosen state does not exist.
     """
-    states = _checked_path(path)
-    levels = _checked_levels(noise_levels, len(states))
+    states = checked_path(path)
+    levels = checked_levels(noise_levels, len(states))
     chosen = _checked_panels(panels, len(states))
     _, samples, horizon, _ = states.shape
     backdrop = Backdrop.checked(horizon, scene, executed, agent_px, workspace_px, period_s)
@@ -168,7 +169,7 @@ class _Heading:
         track.set_xlim(-0.012 * steps, 1.012 * steps)
         track.set_ylim(-1, 1)
         track.plot([0, steps], [0, 0], color=HAIRLINE, linewidth=2.5, solid_capstyle="round", zorder=1)
-        whole = np.arange(steps + 1) if steps < _MOST_DOTS else np.array([0, steps])
+        whole = np.arange(steps + 1) if steps < MOST_DOTS else np.array([0, steps])
         track.plot(
             whole, 0 * whole, "o", markersize=5.5, color=PAGE, markeredgecolor=MUTED, markeredgewidth=1, zorder=2
         )
@@ -214,14 +215,24 @@ def _slope(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     return np.where(product > 0, 2 * product / np.where(product > 0, total, 1.0), 0.0)
 
 
-def _checked_path(path: object) -> Float[np.ndarray, "states samples horizon 2"]:
+def checked_path(path: object) -> Float[np.ndarray, "states samples horizon 2"]:
+    """Returns `path` as float64 after checking its shape.
+
+    Raises:
+        ValueError: If it has another shape, fewer than two states or holds NaN.
+    """
     states = checked_numbers("path", path, _PATH_SHAPE)
     if len(states) < 2:
         raise ValueError(f"path: expected at least 2 frames, the noise and the plan, found {len(states)}")
     return states
 
 
-def _checked_levels(levels: object, states: int) -> Float[np.ndarray, "states"] | None:
+def checked_levels(levels: object, states: int) -> Float[np.ndarray, "states"] | None:
+    """Returns `levels`, one of each state, as float64.
+
+    Raises:
+        ValueError: If there are more or fewer, or one is NaN.
+    """
     return None if levels is None else checked_numbers("noise_levels", levels, (states,))
 
 

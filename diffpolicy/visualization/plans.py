@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 
 from diffpolicy.visualization.checks import Number, checked_executed, checked_numbers, checked_picture, checked_positive
+from diffpolicy.visualization.strokes import SHORT, Strokes, line_strength
 from diffpolicy.visualization.style import (
     INK,
     MUTED,
@@ -28,8 +30,6 @@ from diffpolicy.visualization.style import (
 FADE = 1 / 16
 # Radius of the ring around the agent, as a share of the side of the workspace.
 RING = 0.042
-# Segments shorter than this share of the side are drawn at full strength, longer ones fade; see `_strength`.
-SHORT = 0.09
 PAGE_WIDTH, PAGE_HEIGHT = 640, 748
 PANEL = (32, 88, 576)
 
@@ -96,47 +96,22 @@ class PlanPanel:
     def __init__(
         self, page: Page, square: tuple[Number, Number, Number], backdrop: Backdrop, samples: int, horizon: int
     ) -> None:
-        workspace_px, agent_px, trail_px = backdrop.workspace_px, backdrop.agent_px, backdrop.trail_px
-        left, top, side = square
-        self._axes = page.axes(left, top, side, side)
-        band = FADE * workspace_px
-        self._axes.set_xlim(-band, workspace_px + band)
-        self._axes.set_ylim(workspace_px + band, -band)
-        world = (0.0, workspace_px, workspace_px, 0.0)
-        self._axes.imshow(backdrop.scene, extent=world, interpolation="bilinear", aspect="auto", zorder=0)
-        ring_px = RING * workspace_px
-        if trail_px is not None:
-            # Above the scene, below the plans: the past must not hide the future. It stops at the agent's ring.
-            near = agent_px is not None and np.linalg.norm(trail_px - agent_px, axis=-1, keepdims=True) < ring_px
-            self._axes.plot(*np.where(near, np.nan, trail_px).T, color=INK, linewidth=2.2, solid_capstyle="round")
-
+        self._axes = scene_axes(page, square, backdrop)
         # Lines look alike at every panel size when they shrink with it.
-        scale = side / PANEL[2]
-        in_plan = np.arange(horizon)
-        strong = np.isin(in_plan, backdrop.executed) if backdrop.executed else np.ones(horizon, dtype=bool)
-        strong_between = strong[1:] & strong[:-1]
-        opacity = float(np.clip(4.8 / np.sqrt(samples), 0.12, 0.95))
-        colours = time_colours(horizon)
-        between = 0.5 * (colours[1:] + colours[:-1])
-        colours[:, 3] = np.where(strong, 1.0, 0.7) * min(1.0, 1.3 * opacity)
-        between[:, 3] = np.where(strong_between, 1.0, 0.7) * opacity
-        self._colours = np.tile(between, (samples, 1))
-        self._short_px = SHORT * workspace_px
-        self._lines = LineCollection(
-            [], linewidths=np.tile(np.where(strong_between, 1.9, 1.2) * scale, samples), capstyle="butt"
-        )
+        scale = square[2] / PANEL[2]
+        strokes = Strokes.of(samples, horizon, backdrop.executed)
+        self._colours = np.tile(strokes.line_colours, (samples, 1))
+        self._short_px = SHORT * backdrop.workspace_px
+        self._lines = LineCollection([], linewidths=np.tile(strokes.line_widths * scale, samples), capstyle="butt")
         self._axes.add_collection(self._lines, autolim=False)
         self._points = self._axes.scatter(
             np.zeros(samples * horizon),
             np.zeros(samples * horizon),
-            s=np.tile(np.where(strong, 15.0, 7.0) * scale**2, samples),
-            c=np.tile(colours, (samples, 1)),
+            s=np.tile((strokes.point_widths * scale) ** 2, samples),
+            c=np.tile(strokes.point_colours, (samples, 1)),
             linewidths=0,
         )
-        moving: list[Artist] = [self._lines, self._points, *self._fade(band, workspace_px)]
-        if agent_px is not None:
-            moving += self._agent(agent_px, ring_px, workspace_px, scale)
-        page.animate(moving)
+        page.animate([self._lines, self._points, *foreground(self._axes, backdrop, scale)])
 
     def show(self, plans: Float[np.ndarray, "samples horizon 2"]) -> None:
         """Moves the sequences to `plans`, in workspace px; what lies outside the panel is cut off."""
@@ -144,60 +119,76 @@ class PlanPanel:
         self._lines.set_segments(list(pairs.reshape(-1, 2, 2)))
         length_px = np.linalg.norm(plans[:, 1:] - plans[:, :-1], axis=-1).ravel()
         colours = self._colours.copy()
-        colours[:, 3] *= _strength(length_px / self._short_px, len(plans))
+        colours[:, 3] *= line_strength(length_px / self._short_px, len(plans))
         self._lines.set_color(list(map(tuple, colours)))
         self._points.set_offsets(plans.reshape(-1, 2))
 
-    def _fade(self, band: float, workspace_px: Number) -> list[Artist]:
-        ramp = np.linspace(0.0, 1.0, 33)[1:] ** 1.2
-        pieces: list[Artist] = []
-        low, high = -band, workspace_px + band
-        edges = (
-            ((low, 0.0, high, low), ramp[None, ::-1]),
-            ((workspace_px, high, high, low), ramp[None, :]),
-            ((low, high, 0.0, low), ramp[::-1, None]),
-            ((low, high, high, workspace_px), ramp[:, None]),
-        )
-        for extent, alpha in edges:
-            veil = np.empty((*alpha.shape, 4))
-            veil[..., :3], veil[..., 3] = to_rgb(PAGE), alpha
-            pieces.append(self._axes.imshow(veil, extent=extent, interpolation="bilinear", aspect="auto", zorder=5))
-        self._axes.set_xlim(low, high)
-        self._axes.set_ylim(high, low)
-        return pieces
 
-    def _agent(
-        self, agent_px: Float[np.ndarray, "2"], radius: float, workspace_px: Number, scale: float
-    ) -> list[Artist]:
-        halo = [withStroke(linewidth=5 * scale, foreground=PAGE)]
-        ring = Circle(tuple(agent_px), radius, fill=False, edgecolor=INK, linewidth=2.2 * scale, path_effects=halo)
-        self._axes.add_patch(ring)
-        x, y = agent_px
-        below = y + 2.2 * radius < workspace_px
-        word = self._axes.text(
-            float(np.clip(x, 2 * radius, workspace_px - 2 * radius)),
-            y + 1.35 * radius if below else y - 1.35 * radius,
-            "agent",
-            ha="center",
-            va="top" if below else "bottom",
-            color=INK,
-            fontproperties=type_of(11 * max(scale, 0.7), "bold"),
-            path_effects=[withStroke(linewidth=3.5, foreground=PAGE)],
-        )
-        return [ring, word]
+def scene_axes(page: Page, square: tuple[Number, Number, Number], backdrop: Backdrop) -> Axes:
+    """Returns axes in workspace px over a square of the page (left, top, side), with the scene and the trail drawn."""
+    workspace_px, agent_px, trail_px = backdrop.workspace_px, backdrop.agent_px, backdrop.trail_px
+    left, top, side = square
+    axes = page.axes(left, top, side, side)
+    band = FADE * workspace_px
+    axes.set_xlim(-band, workspace_px + band)
+    axes.set_ylim(workspace_px + band, -band)
+    world = (0.0, workspace_px, workspace_px, 0.0)
+    axes.imshow(backdrop.scene, extent=world, interpolation="bilinear", aspect="auto", zorder=0)
+    if trail_px is not None:
+        # Above the scene, below the plans: the past must not hide the future. It stops at the agent's ring.
+        off = RING * workspace_px
+        near = agent_px is not None and np.linalg.norm(trail_px - agent_px, axis=-1, keepdims=True) < off
+        axes.plot(*np.where(near, np.nan, trail_px).T, color=INK, linewidth=2.2, solid_capstyle="round")
+    return axes
 
 
-def _strength(length: Float[np.ndarray, "segments"], samples: int) -> Float[np.ndarray, "segments"]:
-    """Returns the opacity of segments, 0 to 1, by their length in short segments.
+def foreground(axes: Axes, backdrop: Backdrop, scale: Number) -> list[Artist]:
+    """Returns what lies above all plans: the veil in which the workspace's surroundings fade, and the agent's ring."""
+    workspace_px = backdrop.workspace_px
+    pieces = _veil(axes, FADE * workspace_px, workspace_px)
+    if backdrop.agent_px is not None:
+        pieces += _agent(axes, backdrop.agent_px, RING * workspace_px, workspace_px, scale)
+    return pieces
 
-    In noise, neighbours in time lie far apart, and the lines of many samples would black out everything. There, lines
-    thin out as they grow and vanish at about 3.7 times the short length: a cloud of points is left, from which the
-    plans condense. One sample alone keeps all its lines, few samples most.
-    """
-    share = np.minimum(1.0, 1.0 / np.maximum(length, 1e-9)) ** 1.5
-    thinned = np.maximum(0.0, 1.16 * share - 0.16)
-    crowd = min(1.0, np.log(samples) / np.log(16))
-    return 1.0 - crowd * (1.0 - thinned)
+
+def _veil(axes: Axes, band: float, workspace_px: Number) -> list[Artist]:
+    ramp = np.linspace(0.0, 1.0, 33)[1:] ** 1.2
+    pieces: list[Artist] = []
+    low, high = -band, workspace_px + band
+    edges = (
+        ((low, 0.0, high, low), ramp[None, ::-1]),
+        ((workspace_px, high, high, low), ramp[None, :]),
+        ((low, high, 0.0, low), ramp[::-1, None]),
+        ((low, high, high, workspace_px), ramp[:, None]),
+    )
+    for extent, alpha in edges:
+        veil = np.empty((*alpha.shape, 4))
+        veil[..., :3], veil[..., 3] = to_rgb(PAGE), alpha
+        pieces.append(axes.imshow(veil, extent=extent, interpolation="bilinear", aspect="auto", zorder=5))
+    axes.set_xlim(low, high)
+    axes.set_ylim(high, low)
+    return pieces
+
+
+def _agent(
+    axes: Axes, agent_px: Float[np.ndarray, "2"], radius: float, workspace_px: Number, scale: Number
+) -> list[Artist]:
+    halo = [withStroke(linewidth=5 * scale, foreground=PAGE)]
+    ring = Circle(tuple(agent_px), radius, fill=False, edgecolor=INK, linewidth=2.2 * scale, path_effects=halo)
+    axes.add_patch(ring)
+    x, y = agent_px
+    below = y + 2.2 * radius < workspace_px
+    word = axes.text(
+        float(np.clip(x, 2 * radius, workspace_px - 2 * radius)),
+        y + 1.35 * radius if below else y - 1.35 * radius,
+        "agent",
+        ha="center",
+        va="top" if below else "bottom",
+        color=INK,
+        fontproperties=type_of(11 * max(scale, 0.7), "bold"),
+        path_effects=[withStroke(linewidth=3.5, foreground=PAGE)],
+    )
+    return [ring, word]
 
 
 def draw_time_bar(page: Page, x: Number, y: Number, width: Number, horizon: int, backdrop: Backdrop) -> None:
@@ -209,9 +200,7 @@ def draw_time_bar(page: Page, x: Number, y: Number, width: Number, horizon: int,
     def at(action: Number) -> float:
         return x + width * (action + 0.5) / horizon
 
-    last_s = (horizon - 1) * period_s
-    step_s = next((s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if last_s / s <= 6), last_s)
-    for tick_s in np.arange(0.0, last_s + 1e-9, step_s):
+    for tick_s in time_ticks_s(horizon, period_s):
         page.text(at(tick_s / period_s), y + 27, f"{tick_s:g}", 10, colour=MUTED, ha="center")
     page.text(x + width / 2, y + 46, "time along the plan (s)", 11, ha="center")
     if executed:
@@ -219,6 +208,13 @@ def draw_time_bar(page: Page, x: Number, y: Number, width: Number, horizon: int,
         bracket = page.axes(left, y - 9, right - left, 6)
         bracket.plot([0, 0, 1, 1], [0, 1, 1, 0], color=INK, linewidth=1.4, transform=bracket.transAxes, clip_on=False)
         page.text((left + right) / 2, y - 13, "executed", 10, ha="center")
+
+
+def time_ticks_s(horizon: int, period_s: Number) -> Float[np.ndarray, "ticks"]:
+    """Returns the round times along a plan at which its colour bar is labelled, at most seven."""
+    last_s = (horizon - 1) * period_s
+    step_s = next((s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if last_s / s <= 6), last_s)
+    return np.arange(0.0, last_s + 1e-9, step_s)
 
 
 def plan_picture(

@@ -28,6 +28,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "mlp, flow": ({}, {}),
     "unet1d, ddim instead of ddpm": (PAPER | UNET, {"sampler": "ddim", "steps": 2}),
     "transformer, two keys, another time, one step": (TWO_KEYS | TRANSFORMER, {"steps": 1}),
+    "three networks": ({"members": 3}, {}),
 }
 
 

@@ -140,6 +140,35 @@ def test_what_is_learned_is_the_teachers_plan_for_this_observation_and_noise(
     assert x0.flatten(1).std(dim=0).min() > 1e-3
 
 
+def test_plans_are_learned_from_the_noise_that_they_will_start_from(
+    tiny: Tiny, make_policy: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher, noises = make_policy(tiny(), seed=2), []
+    for scale in (1.0, 0.5):
+        student = make_policy(tiny(policy={"noise_scale": scale}), seed=1)
+        asked = learned(student, monkeypatch)
+        student.loss(batch(), generator=seeded(), draws=DRAWS, teacher=teacher)
+        student.loss(batch(), generator=seeded())
+        noises.append([noise for _, noise in asked])
+    (whole, recorded), (half, recorded_too) = noises
+    torch.testing.assert_close(half, 0.5 * whole)
+    assert torch.equal(recorded, recorded_too)  # recorded actions are learned from all noise
+
+
+def test_a_plan_of_the_teacher_is_seen_at_several_times(tiny: Tiny, make_policy: Make) -> None:
+    student, teacher = make_policy(tiny(), seed=1), make_policy(tiny(), seed=2)
+    rows: list[int] = []
+    whole = teacher.sample
+
+    def sample(obs: Any, noise: Tensor) -> Any:
+        rows.append(noise.shape[0] * noise.shape[1])
+        return whole(obs, noise=noise)
+
+    teacher.sample = sample  # type: ignore[method-assign, assignment]
+    student.loss(batch(), generator=seeded(), draws=DRAWS, teacher=teacher)
+    assert rows == [ROWS]
+
+
 def test_a_teacher_plans_in_full_precision_while_its_pupil_does_not(
     tiny: Tiny, make_policy: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

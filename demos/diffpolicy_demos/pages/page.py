@@ -148,7 +148,7 @@ def contact_sheet(pictures: Iterable[tuple[UInt8[np.ndarray, "height width 3"], 
     return (
         '<div class="sheet">'
         + "".join(
-            f'<figure><img alt="{escape(words)}" src="{_png(picture)}"><figcaption>{escape(words)}</figcaption></figure>'
+            f'<figure><img alt="{escape(words)}" src="{png_uri(picture)}"><figcaption>{escape(words)}</figcaption></figure>'
             for picture, words in pictures
         )
         + "</div>"
@@ -168,7 +168,8 @@ def films(videos: Iterable[tuple[bytes, str]]) -> str:
     )
 
 
-def _png(picture: UInt8[np.ndarray, "height width 3"]) -> str:
+def png_uri(picture: UInt8[np.ndarray, "height width 3"]) -> str:
+    """The address of an RGB picture that lies inside the page."""
     _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 9])
     return _data("image/png", encoded.tobytes())
 

@@ -64,10 +64,10 @@ def test_the_page_says_what_the_files_say(tmp_path: Path) -> None:
     ours = {seed: (rng.random(400) < 0.9).tolist() for seed in (0, 1)}
     theirs = (rng.random(400) < 0.5).tolist()
     for seed, successes in ours.items():
-        scored(tmp_path, "state", seed, 10, successes)
+        scored(tmp_path, "single", seed, 10, successes)
     scored(tmp_path, "mse", 0, 1, theirs)
     page = write_page(tmp_path, tmp_path / "results.md").read_text()
-    line = next(line for line in page.splitlines() if line.startswith("| `state`"))
+    line = next(line for line in page.splitlines() if line.startswith("| `single`"))
     rates = sorted(100 * np.mean(list(won)) for won in ours.values())
     assert f"{np.mean(rates):.1f} [" in line
     assert f"({rates[0]:.1f} to {rates[1]:.1f})" in line

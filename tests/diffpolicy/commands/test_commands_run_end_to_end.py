@@ -62,7 +62,7 @@ def test_eval_writes_what_it_says(
     main(["eval", str(make_checkpoint()), *options, *acting, "--protocol", "diffusion_policy", "--out", str(out)])
     said = capsys.readouterr().out
     files = announced(said)
-    assert [path.name for path in files] == ["eval.json", "episode_000.mp4", "episode_002.mp4"]
+    assert [path.name for path in files] == ["eval.json", "episode_000.mp4", "episode_002.mp4", "report.html"]
     assert all(path.stat().st_size > 500 for path in files)
     result = json.loads(files[0].read_text())
     assert (result["episodes"], result["protocol"]) == (3, "diffusion_policy")
@@ -77,14 +77,16 @@ def test_visualize_draws_the_denoising(
 ) -> None:
     main(["visualize", str(make_checkpoint()), "--at", "3", "--n", "5", "--steps", str(steps), "--out", "pictures"])
     files = announced(capsys.readouterr().out)
-    assert [path.name for path in files] == ["denoising.gif", "denoising.mp4", "denoising.png", "plans.png"]
+    pictures = ["denoising.gif", "denoising.mp4", "denoising.png", "plans.png"]
+    assert [path.name for path in files] == [*pictures, "denoising.html"]
     with Image.open(files[0]) as gif:
         assert gif.n_frames > 3
     with av.open(str(files[1])) as film:
         assert sum(1 for _ in film.decode(video=0)) > 3
-    for still in files[2:]:
+    for still in files[2:4]:
         with Image.open(still) as picture:
             assert np.asarray(picture.convert("L")).std() > 5
+    assert f'max="{steps}"' in files[4].read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -97,7 +99,7 @@ def test_demo_does_it_all_and_never_overwrites(
     main(arguments)
     said = capsys.readouterr()
     assert said.err == ""
-    names = ["policy/last", "eval.json", "rollout.mp4", "denoising.gif", "denoising.png"]
+    names = ["policy/last", "report.html", "eval.json", "rollout.mp4", "denoising.gif", "denoising.png"]
     for name in names:
         assert f"  out-2/{name}\n" in said.out
         assert (tmp_path / "out-2" / name).exists()

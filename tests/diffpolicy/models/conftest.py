@@ -13,7 +13,9 @@ SMALL = {
     "mlp": MLPConfig(width=16, blocks=2, cond_width=8),
     "transformer": TransformerConfig(width=16, blocks=2, heads=2, expansion=2),
     "unet1d": UNet1DConfig(channels=(8, 16, 24), kernel_size=3, groups=4, time_width=8),
+    "ensemble": MLPConfig(width=16, blocks=2, cond_width=8),
 }
+MEMBERS = {"ensemble": 3}
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def small() -> Callable[..., nn.Module]:
         name: str, horizon: int = 8, action_dim: int = 2, *, outputs: int | None = None, perturbed: bool = True
     ) -> nn.Module:
         sizes = {"horizon": horizon, "action_dim": action_dim, "cond_dim": 5, "outputs": outputs}
-        backbone = build_backbone(SMALL[name], **sizes)
+        backbone = build_backbone(SMALL[name], **sizes, members=MEMBERS.get(name, 1))
         if perturbed:
             g = torch.Generator().manual_seed(0)
             with torch.no_grad():

@@ -11,7 +11,7 @@ from diffpolicy.models import build_backbone
 
 Small = Callable[..., nn.Module]
 
-NAMES = ["mlp", "transformer", "unet1d"]
+NAMES = ["mlp", "transformer", "unet1d", "ensemble"]
 
 
 def inputs(rows: int = 4, horizon: int = 8, action_dim: int = 2, seed: int = 1) -> tuple[Tensor, Tensor, Tensor]:
