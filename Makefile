@@ -4,7 +4,7 @@ VENV ?= .venv
 DEMOS ?=
 BIN = $(VENV)/bin
 
-.PHONY: help install demo test test-slow lint type format build clean
+.PHONY: help install demo tutorial test test-slow lint type format build clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -13,6 +13,9 @@ install: $(VENV)/.installed  ## the package and its dependencies, into .venv
 
 demo: $(VENV)/.installed  ## train, evaluate and draw (on other demonstrations: DEMOS=path)
 	$(BIN)/diffpolicy demo $(if $(DEMOS),--demos "$(DEMOS)")
+
+tutorial: $(VENV)/.installed-dev  ## execute docs/tutorial.ipynb anew, in place
+	$(BIN)/python docs/run_tutorial.py
 
 test: $(VENV)/.installed-dev  ## the tests; shapes in annotations are checked while they run
 	$(BIN)/pytest -m "not slow" --jaxtyping-packages=diffpolicy,diffpolicy_envs,diffpolicy_demos,beartype.beartype

@@ -41,6 +41,7 @@ _AS_CLONED = {"policy.sampler": "direct", "policy.action_horizon": 6, "policy.ex
 _ONE_LOOK = {**_AS_CLONED, "policy.steps": 1}
 _SINGLE = {
     "policy.members": 1,
+    "policy.patience": 0,
     "training.draws": 1,
     "training.steps": 6000,
     "policy.backbone.width": 512,
@@ -175,6 +176,8 @@ CONTROLLER: dict[str, Row] = {
     "speed-1": _acting("8 actions as fast as demonstrated", speed=1.0, action_horizon=8),
     "execute-2": _acting("2 actions", action_horizon=2),
     "execute-4": _acting("4 actions", action_horizon=4),
+    "patience-15": _acting("full noise after 15 steps in which nothing moved far", patience=15),
+    "patience-30": _acting("full noise after 30 such steps", patience=30),
     "noise-kept-0.3": _acting("each plan's noise correlated 0.3 with the last one's", noise_kept=0.3),
     "noise-kept-0.9": _acting("each plan's noise correlated 0.9 with the last one's", noise_kept=0.9),
     "samples-4": _acting("the most coherent of 4 plans", samples=4),

@@ -118,6 +118,8 @@ class PolicyConfig:
     Liu et al. 2024)."""
     noise_scale: float = 1.0
     """Standard deviation of the noise that plans start from in closed loop; below 1 they keep to what is likely."""
+    patience: int = 0
+    """Control steps after which, if next to nothing has moved meanwhile, plans start from full noise. 0: they never do."""
     noise_kept: float = 0.0
     """How much of the noise the next plan starts from is that of the plan before: its correlation with it."""
     image_encoder: ImageEncoderConfig | None = None
@@ -141,7 +143,7 @@ class PolicyConfig:
     def __post_init__(self) -> None:
         positive(self, "obs_horizon", "pred_horizon", "action_horizon", "steps")
         positive(self, "execution_speed", "samples", "members")
-        not_negative(self, "noise_scale")
+        not_negative(self, "noise_scale", "patience")
         shares(self, "noise_kept")
         room = self.pred_horizon - self.obs_horizon + 1
         if self.action_horizon > room:

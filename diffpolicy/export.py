@@ -133,6 +133,7 @@ def describe(policy: DiffusionPolicy, sampler: str, steps: int) -> dict[str, Any
         "samples": config.samples,
         "noise_scale": config.noise_scale,
         "noise_kept": config.noise_kept,
+        "patience": config.patience,
         "execute_at": [config.obs_horizon - 1 + k * config.execution_speed for k in range(config.action_horizon)],
         "sampler": sampler,
         "steps": steps,

@@ -55,6 +55,9 @@ class EvalArguments:
     """Plans to choose from each time; the policy's own number unless given."""
     noise_scale: float | None = None
     """Standard deviation of the noise that plans start from; the policy's own unless given."""
+    patience: int | None = None
+    """Control steps of standing still after which plans start from full noise, 0 for never; the policy's own unless
+    given."""
     noise_kept: float | None = None
     """Correlation of that noise with the noise of the plan before; the policy's own unless given."""
     delay: int = 0
@@ -97,6 +100,7 @@ def run(argv: list[str]) -> None:
         samples=arguments.samples,
         noise_scale=arguments.noise_scale,
         noise_kept=arguments.noise_kept,
+        patience=arguments.patience,
         delay=arguments.delay,
         max_steps=arguments.max_steps,
     )

@@ -178,7 +178,7 @@ def _episodes(records: list[EpisodeRecord]) -> Episodes:
 
 def _settings(result: Result) -> RolloutSettings:
     """The world and the manner of acting that were evaluated. What was longest is a limit that changes no episode."""
-    names = ("sampler", "action_horizon", "speed", "samples", "noise_scale", "noise_kept")
+    names = ("sampler", "action_horizon", "speed", "samples", "noise_scale", "noise_kept", "patience")
     return RolloutSettings(
         env=result["env"],
         env_kwargs=result["env_kwargs"],
@@ -228,6 +228,8 @@ def _facts(result: Result) -> list[tuple[str, object]]:
     steps = (checkpoint.get("trained") or {}).get("steps")
     trained = f", {steps:,} training steps" if steps else ""
     noise = f"{result['noise_scale']:g} in scale, {result['noise_kept']:g} kept from the plan before"
+    if result.get("patience"):
+        noise += f"; 1 in scale after {result['patience']} steps of standing still"
     alike = (
         "" if result["rows_agree"] else "; rounding depends on the row here, so other numbers of episodes may differ"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 
@@ -11,6 +12,9 @@ from jaxtyping import Float
 
 from diffpolicy.errors import ConfigError, ObservationError
 from diffpolicy.policy import DiffusionPolicy
+
+_STILL = 0.08
+"""Root mean square distance of two observations, in half ranges of the demonstrations, below which nothing moved far."""
 
 
 class Controller:
@@ -28,6 +32,8 @@ class Controller:
         samples: plans to choose from each time: the one that best goes on with the plan before is followed; the policy's
             own number when None.
         noise_scale: standard deviation of the noise that plans start from; the policy's own when None.
+        patience: control steps after which, if nothing observed has moved far meanwhile, plans start from full noise until
+            something does; 0: they never do. The policy's own when None. Pictures are not compared.
         noise_kept: correlation of that noise with the noise of the plan before; the policy's own when None.
         delay: control steps between an observation and the first action that its plan decides; until then the previous
             plan goes on. The first plan of an episode is waited for, and lasts until the second decides.
@@ -48,6 +54,7 @@ class Controller:
         samples: int | None = None,
         noise_scale: float | None = None,
         noise_kept: float | None = None,
+        patience: int | None = None,
         delay: int = 0,
         seed: int = 0,
     ) -> None:
@@ -58,6 +65,7 @@ class Controller:
         self.samples = config.samples if samples is None else samples
         self.noise_scale = config.noise_scale if noise_scale is None else noise_scale
         self.noise_kept = config.noise_kept if noise_kept is None else noise_kept
+        self.patience = config.patience if patience is None else patience
         self.delay = delay
         room = config.pred_horizon - config.obs_horizon + 1
         if not self.speed > 0:
@@ -70,6 +78,12 @@ class Controller:
             raise ConfigError(f"noise_scale is {self.noise_scale}; a standard deviation is 0 or more")
         if not 0 <= self.noise_kept < 1:
             raise ConfigError(f"noise_kept is {self.noise_kept}; a share of noise is at least 0 and less than 1")
+        if self.patience < 0:
+            raise ConfigError(f"patience is {self.patience}; it is a number of control steps, 0 for none")
+        if self.patience and not policy.encoder.numbers:
+            raise ConfigError(
+                f"patience is {self.patience}, but pictures alone do not tell what moved; set it to 0"
+            )
         used = 1 + (self.action_horizon + delay - 1) * self.speed
         if self.action_horizon < 1 or delay < 0 or used > room:
             raise ConfigError(
@@ -97,6 +111,8 @@ class Controller:
         self._seen: deque[Mapping[str, np.ndarray]] = deque(maxlen=self.policy.config.obs_horizon)
         self._queue: deque[np.ndarray] = deque()
         self._noise: torch.Tensor | None = None
+        # Of the looks within the last `patience` steps, the present one included.
+        self._places: deque[torch.Tensor] = deque(maxlen=1 + math.ceil(self.patience / self.action_horizon))
         self._plan: np.ndarray | None = None
 
     def __call__(self, obs: Mapping[str, np.ndarray] | np.ndarray) -> Float[np.ndarray, " action"]:
@@ -140,7 +156,19 @@ class Controller:
         if self._noise is not None and self.noise_kept:
             fresh = self.noise_kept * self._noise + (1 - self.noise_kept**2) ** 0.5 * fresh
         self._noise = fresh
-        return self.noise_scale * fresh
+        return (1.0 if self._stands_still() else self.noise_scale) * fresh
+
+    def _stands_still(self) -> bool:
+        """Whether at each look of the last while all that is observed in numbers was about where it is now."""
+        if not self.patience:
+            return False
+        policy = self.policy
+        seen = {key: torch.as_tensor(value, device=policy.device)[None] for key, value in self._seen[-1].items()}
+        features = policy.task.features({key: v if v.dtype == torch.uint8 else v.float() for key, v in seen.items()})
+        normalized = [policy.normalizer.normalize(key, features[key]).flatten() for key in policy.encoder.numbers]
+        self._places.append(torch.cat(normalized).cpu())
+        far = max(float((place - self._places[-1]).square().mean()) for place in self._places)
+        return len(self._places) == self._places.maxlen and far < _STILL**2
 
     def accept(self, plans: Float[np.ndarray, "n horizon action"]) -> Float[np.ndarray, "horizon action"]:
         """Choose among plans made from the present observation, and take one up from where the queued actions end.

@@ -102,7 +102,7 @@ def evaluate(
         "sampler": settings.sampler or config.sampler,
         **{
             name: getattr(acting, name)
-            for name in ("action_horizon", "speed", "samples", "noise_scale", "noise_kept", "delay")
+            for name in ("action_horizon", "speed", "samples", "noise_scale", "noise_kept", "patience", "delay")
         },
         "lanes": LANES,
         "rows_agree": rows_agree,

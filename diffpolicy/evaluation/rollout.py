@@ -123,6 +123,7 @@ def make_controller(policy: DiffusionPolicy, settings: RolloutSettings) -> Contr
         samples=settings.samples,
         noise_scale=settings.noise_scale,
         noise_kept=settings.noise_kept,
+        patience=settings.patience,
         delay=settings.delay,
     )
 

@@ -29,6 +29,7 @@ class RolloutSettings:
     samples: int | None = None
     noise_scale: float | None = None
     noise_kept: float | None = None
+    patience: int | None = None
     delay: int = 0
     max_steps: int | None = None
 

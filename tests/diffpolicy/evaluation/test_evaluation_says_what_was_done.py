@@ -58,13 +58,16 @@ def test_eval_json_holds_what_is_documented(make_checkpoint: Make, tmp_path: Pat
 
 def test_eval_json_says_how_noise_was_drawn(make_checkpoint: Make) -> None:
     """As it was asked for, or else as the policy's own config has it; 0 is asked for too."""
-    names, once = ("samples", "noise_scale", "noise_kept"), {"episodes": 1, "seed": 500_000, "max_steps": 2}
-    plain, own = make_checkpoint("plain"), make_checkpoint("own", policy=dict(zip(names, (3, 0.5, 0.25), strict=True)))
+    names, once = ("samples", "noise_scale", "noise_kept", "patience"), {"episodes": 1, "seed": 500_000, "max_steps": 2}
+    plain, own = (
+        make_checkpoint("plain"),
+        make_checkpoint("own", policy=dict(zip(names, (3, 0.5, 0.25, 9), strict=True))),
+    )
     for checkpoint, asked, expected in (
-        (plain, {}, (1, 1.0, 0.0)),
-        (own, {}, (3, 0.5, 0.25)),
-        (own, {"samples": 2}, (2, 0.5, 0.25)),
-        (own, {"samples": 1, "noise_scale": 0.0, "noise_kept": 0.0}, (1, 0.0, 0.0)),
+        (plain, {}, (1, 1.0, 0.0, 0)),
+        (own, {}, (3, 0.5, 0.25, 9)),
+        (own, {"samples": 2}, (2, 0.5, 0.25, 9)),
+        (own, {"samples": 1, "noise_scale": 0.0, "noise_kept": 0.0, "patience": 0}, (1, 0.0, 0.0, 0)),
     ):
         result = evaluate(checkpoint, **once, **asked)
         assert tuple(result[name] for name in names) == expected

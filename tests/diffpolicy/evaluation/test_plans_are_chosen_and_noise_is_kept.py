@@ -2,13 +2,13 @@
 
 import warnings
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from diffpolicy.config import PolicyConfig
 from diffpolicy.errors import ConfigError
 from diffpolicy.evaluation.controller import Controller
 from diffpolicy.policy import DiffusionPolicy
@@ -25,8 +25,12 @@ class Echo(DiffusionPolicy):
 
     def __init__(self, **acting: Any) -> None:
         torch.nn.Module.__init__(self)  # no network: the plans are known
-        own = {"action_horizon": 4, "execution_speed": 1.0, "samples": 1, "noise_scale": 1.0, "noise_kept": 0.0}
-        self.config: Any = SimpleNamespace(obs_horizon=OBS_HORIZON, pred_horizon=PRED_HORIZON, **own | acting)
+        self.config = PolicyConfig(
+            observations=("clock",),
+            obs_horizon=OBS_HORIZON,
+            pred_horizon=PRED_HORIZON,
+            **{"action_horizon": 4} | acting,
+        )
         self.plans: list[np.ndarray] = []
 
     def sample(self, obs: Mapping[str, np.ndarray], *, noise: torch.Tensor, **_: Any) -> torch.Tensor:
