@@ -92,12 +92,14 @@ def _trained(arguments: Benchmark, name: str, seed: int) -> Path | None:
         return begun
     if not arguments.train:
         return None
+    begins = None if row.begins is None else _trained(arguments, row.begins, seed)
     if row.teacher is not None:
         _trained(arguments, row.teacher, seed)
     result = train.start(
         config,
         folder,
         resume=folder if begun.is_dir() else None,
+        init_from=None if begun.is_dir() or begins is None else str(begins),
     )
     if result.interrupted:
         raise SystemExit(130)

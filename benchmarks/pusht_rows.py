@@ -26,6 +26,8 @@ class Row:
     """Training seeds."""
     teacher: str | None = None
     """The row whose policy of the same seed this one learns from."""
+    begins: str | None = None
+    """The row whose policy of the same seed this one starts from."""
     of: str | None = None
     """The row whose policies are scored, with `acting`; nothing is trained then."""
     acting: Mapping[str, Any] = field(default_factory=dict)
@@ -64,7 +66,11 @@ RECIPES: dict[str, Row] = {
         "the recipe: flow matching, the mean of three residual MLPs, width 384", changes=_QUIET, steps=(10, 4, 2, 1)
     ),
     "state-fast": Row(
-        "its flow made straight, by one network (reflow)", "pusht_state_mlp_fast", steps=(10, 4, 2, 1), teacher="state"
+        "its flow made straight, by one network (reflow)",
+        "pusht_state_mlp_fast",
+        steps=(10, 4, 2, 1),
+        teacher="state",
+        begins="single",
     ),
     "pixels": Row(
         "pictures and the agent's position", "pusht_pixels_mlp", changes=_QUIET, steps=(10, 4, 2, 1), seeds=(0,)

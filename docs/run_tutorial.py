@@ -29,8 +29,9 @@ def executed(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.Notebook
     """
     fresh = copy.deepcopy(notebook)
     kernel = AsyncKernelManager(kernel_name="python3")
-    # Whatever else a user's machine calls python3.
-    kernel.kernel_spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    # Whatever else a user's machine calls python3. It listens on this machine alone, and warns of that otherwise.
+    program = [sys.executable, "-m", "ipykernel_launcher", "--log-level=ERROR", "-f", "{connection_file}"]
+    kernel.kernel_spec.argv = program
     resources = {"metadata": {"path": str(folder)}}
     NotebookClient(fresh, km=kernel, timeout=_TIMEOUT_S, record_timing=False, resources=resources).execute()
     # The version of this Python would be all that changes from one machine to the next.

@@ -81,9 +81,7 @@ class Controller:
         if self.patience < 0:
             raise ConfigError(f"patience is {self.patience}; it is a number of control steps, 0 for none")
         if self.patience and not policy.encoder.numbers:
-            raise ConfigError(
-                f"patience is {self.patience}, but pictures alone do not tell what moved; set it to 0"
-            )
+            raise ConfigError(f"patience is {self.patience}, but pictures alone do not tell what moved; set it to 0")
         used = 1 + (self.action_horizon + delay - 1) * self.speed
         if self.action_horizon < 1 or delay < 0 or used > room:
             raise ConfigError(

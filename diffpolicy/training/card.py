@@ -27,11 +27,13 @@ def training_facts(
         (
             "actions",
             f"{policy.pred_horizon} predicted, {policy.action_horizon} executed, speed {policy.execution_speed:g}, "
-            f"noise of standard deviation {policy.noise_scale:g}",
+            f"noise of standard deviation {policy.noise_scale:g}"
+            + (f", 1 after standing still for {policy.patience} steps" if policy.patience else ""),
         ),
         (
             "network, objective",
-            f"{policy.backbone.name}, {policy.objective.name}; {policy.sampler}, {policy.steps} steps",
+            f"{policy.backbone.name}{f' x {policy.members}' if policy.members > 1 else ''}, {policy.objective.name}; "
+            f"{policy.sampler}, {policy.steps} steps",
         ),
         ("training", f"{trained['steps']:,} steps of {config.training.batch_size}, {trained['seconds']:,.0f} s"),
         ("seed", str(config.training.seed)),
