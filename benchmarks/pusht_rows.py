@@ -69,7 +69,7 @@ RECIPES: dict[str, Row] = {
         "its flow made straight, by one network (reflow)",
         "pusht_state_mlp_fast",
         steps=(10, 4, 2, 1),
-        teacher="state",
+        teacher="single",
         begins="single",
     ),
     "pixels": Row(

@@ -45,6 +45,8 @@ class Release:
     """Execute so many actions of a plan, likewise."""
     noise_scale: float | None = None
     """Start plans from noise of this standard deviation, likewise."""
+    patience: int | None = None
+    """Plan from full noise after standing still for so long, likewise."""
     steps: tuple[int, ...] = (4, 2, 1)
     """Network evaluations a plan to score besides the policy's own."""
     episodes: int = 1000
@@ -61,6 +63,7 @@ def main(arguments: Release) -> None:
         "execution_speed": arguments.execution_speed,
         "action_horizon": arguments.action_horizon,
         "noise_scale": arguments.noise_scale,
+        "patience": arguments.patience,
     }
     chosen = {name: value for name, value in wanted.items() if value is not None}
     experiment = dataclasses.replace(experiment, policy=dataclasses.replace(experiment.policy, **chosen))
