@@ -22,7 +22,7 @@ from diffpolicy.device import chosen_device
 from diffpolicy.errors import ConfigError
 from diffpolicy.evaluation.evaluate import settings_of
 from diffpolicy.evaluation.metrics import EpisodeRecord, wilson_interval
-from diffpolicy.evaluation.rollout import rollout
+from diffpolicy.evaluation.rollout import LANES, rollout
 from diffpolicy.evaluation.traces import read_traces
 from diffpolicy.evaluation.world import RolloutSettings, make_env
 from diffpolicy.training.card import training_facts
@@ -68,7 +68,7 @@ def evaluation_parts(
 
 
 def films_part(checkpoint: Path, result: Result, left_out: list[str]) -> list[str]:
-    """Films of the best and the worst episodes: the same episodes again, for their lanes are as full as they were."""
+    """Films of the best and the worst episodes, played again; one that ends otherwise than it was scored says so."""
     records = _records(result)
     episodes = _episodes(records)
     best, worst = chosen_episodes(episodes)
@@ -76,7 +76,10 @@ def films_part(checkpoint: Path, result: Result, left_out: list[str]) -> list[st
     with _or_left_out("films", left_out), tempfile.TemporaryDirectory() as place:
         policy = load_policy(checkpoint, chosen_device(result["device"]))
         films = {records[index].seed: Path(place) / f"{index}.mp4" for index in best + worst}
-        again = {one.seed: one for one in rollout(policy, list(films), _settings(result), film=films, film_px=_FILM_PX)}
+        # Where a plan was the same in every row, it is the same among few; elsewhere lanes must be as many as they were.
+        lanes = min(LANES, len(films)) if result["rows_agree"] else LANES
+        played = rollout(policy, list(films), _settings(result), film=films, film_px=_FILM_PX, lanes=lanes)
+        again = {one.seed: one for one in played}
         for index in best + worst:
             seed, rank = records[index].seed, "Best" if index in best else "Worst"
             differs = "" if again[seed] == records[index] else " (played again, and ended otherwise)"

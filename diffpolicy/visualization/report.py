@@ -16,7 +16,7 @@ from diffpolicy.visualization.episode_charts import Episodes, progress_chart, so
 Film = tuple[bytes, str]
 """An MP4, and the line below it."""
 
-_BEST, _WORST = 2, 4
+_BEST, _WORST = 2, 3
 
 
 def report_page(

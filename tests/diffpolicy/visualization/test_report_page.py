@@ -122,7 +122,7 @@ def test_no_episode_is_both_best_and_worst(count: int) -> None:
     columns = {"seeds": np.arange(count), "score": rng.random(count), "steps": rng.integers(1, 9, count)}
     some = episodes(**columns, success=rng.random(count) > 0.5, final_coverage=np.full(count, np.nan))
     best, worst = chosen_episodes(some)
-    assert len({*best, *worst}) == len(best) + len(worst) == min(count, 6)
+    assert len({*best, *worst}) == len(best) + len(worst) == min(count, 5)
 
 
 def test_losses_over_decades_have_a_logarithmic_axis() -> None:
