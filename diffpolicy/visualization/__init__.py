@@ -4,7 +4,6 @@ from diffpolicy.visualization.along_episode import along_episode_picture
 from diffpolicy.visualization.closed_loop import closed_loop_frames
 from diffpolicy.visualization.comparison import Case, comparison_picture
 from diffpolicy.visualization.denoising import denoising_frames, denoising_strip
-from diffpolicy.visualization.denoising_page import denoising_page, denoising_widget
 from diffpolicy.visualization.distribution import distribution_picture
 from diffpolicy.visualization.episodes import episodes_picture
 from diffpolicy.visualization.field import field_frames, field_picture
@@ -20,9 +19,7 @@ __all__ = [
     "closed_loop_frames",
     "comparison_picture",
     "denoising_frames",
-    "denoising_page",
     "denoising_strip",
-    "denoising_widget",
     "distribution_picture",
     "episodes_picture",
     "field_frames",

@@ -22,7 +22,7 @@ _STEP = "training step"
 
 
 def training_sections(
-    curves: Mapping[str, Curve], success_interval: Float[np.ndarray, "points 2"] | None = None, tuning: str = ""
+    curves: Mapping[str, Curve], success_interval: Float[np.ndarray, "scores 2"] | None = None, tuning: str = ""
 ) -> list[str]:
     """Draws what a training's log holds.
 
@@ -76,7 +76,7 @@ def _loss_chart(losses: Mapping[str, Curve]) -> str:
     return chart(*_WIDE, draw, "loss")
 
 
-def _score_chart(scores: Mapping[str, Curve], interval: Float[np.ndarray, "points 2"] | None) -> str:
+def _score_chart(scores: Mapping[str, Curve], interval: Float[np.ndarray, "scores 2"] | None) -> str:
     def draw(axes: "Axes") -> None:
         if "success_rate" in scores:
             steps, rate = scores["success_rate"]

@@ -101,7 +101,13 @@ def test_a_training_that_stopped_says_so_and_one_that_went_on_has_one_curve(
         "The training, stopped at step 3",
     ]
     main(["train", "--resume", "run", "--device", "cpu"])
-    assert headings(page) == ["Loss", "Score in closed loop", "Learning rate", plan, "The training"]
+    assert headings(page) == [
+        "Loss",
+        "Score in closed loop",
+        "Learning rate",
+        "The first plan, from noise",
+        "The training",
+    ]
     text = page.read_text()
     assert "steps: stopped" not in text
     assert "9999" not in text
