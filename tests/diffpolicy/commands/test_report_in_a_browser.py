@@ -31,7 +31,7 @@ def test_it_works_without_a_network(page: Any) -> None:
     assert page.evaluate('[...document.querySelectorAll("svg[role=img]")].every(one => one.getBBox().width > 100)')
     assert page.evaluate('document.querySelectorAll("svg[role=img]").length') == 4
     films = page.evaluate(LOADED)
-    assert len(films) == 6
+    assert len(films) == 5
     assert all(film is not None and film[0] == 400 and film[1] >= 0.6 for film in films)
     before = page.evaluate(CANVAS)
     page.evaluate('document.querySelector("input[type=range]").focus()')
