@@ -66,7 +66,7 @@ RECIPES: dict[str, Row] = {
         "the recipe: flow matching, the mean of three residual MLPs, width 384", changes=_QUIET, steps=(10, 4, 2, 1)
     ),
     "state-fast": Row(
-        "its flow made straight, by one network (reflow)",
+        "the flow of `single` made straight (reflow)",
         "pusht_state_mlp_fast",
         steps=(10, 4, 2, 1),
         teacher="single",
