@@ -181,11 +181,6 @@ def _ask(of: Callable[..., Tensor], policy: DiffusionPolicy, obs: Observed, x: T
         raise ConfigError(
             f"t is {t}; it lies between data without noise, 0, where there is no field, and pure noise, 1"
         )
-    was_training = policy.training
-    policy.eval()
-    try:
-        with torch.autocast(policy.device.type, enabled=False):
-            noisy = policy.normalizer.normalize("action", x.to(policy.device))
-            return of(policy.backbone, policy.objective, policy.encode(observation), noisy, t, *more)
-    finally:
-        policy.train(was_training)
+    with policy.in_use():
+        noisy = policy.normalizer.normalize("action", x.to(policy.device))
+        return of(policy.backbone, policy.objective, policy.encode(observation), noisy, t, *more)

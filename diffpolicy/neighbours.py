@@ -115,8 +115,7 @@ def nearest_windows(
     whole = torch.nonzero(reach <= windows.last).flatten()[::every]
     if not len(whole):
         raise ConfigError(f"no demonstration is as long as a plan of {windows.pred_horizon} actions; nothing is near")
-    seen = {key: torch.as_tensor(value)[None].to(policy.device) for key, value in history.items()}
-    here = policy.encode({key: value if value.dtype == torch.uint8 else value.float() for key, value in seen.items()})
+    here = policy.encode(policy.checked({key: value[None] for key, value in history.items()}))
     views, actions = [], []
     for part in whole.split(_AT_ONCE):
         batch = windows.batch(part, policy.device)

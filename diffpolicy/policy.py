@@ -11,7 +11,8 @@ The one drawing of what horizon means, for obs_horizon 2, pred_horizon 8, action
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NotRequired, TypedDict
 
 import numpy as np
@@ -195,24 +196,29 @@ class DiffusionPolicy(nn.Module):
         if noise is None:
             noise = standard_normal((rows, n or 1, self.config.pred_horizon, self.action_dim), generator, self.device)
         self._check_noise(noise, rows, n)
-        was_training = self.training
-        self.eval()  # no dropout in a plan
-        # In single precision, even where training has lowered it.
-        try:
-            with torch.autocast(self.device.type, enabled=False):
-                x, path = sample(
-                    self.backbone,
-                    self.objective,
-                    self.encode(observation),
-                    noise.to(self.device, torch.float32),
-                    sampler=sampler or self.config.sampler,
-                    steps=self.config.steps if steps is None else steps,
-                    generator=generator,
-                )
-        finally:
-            self.train(was_training)
+        with self.in_use():
+            x, path = sample(
+                self.backbone,
+                self.objective,
+                self.encode(observation),
+                noise.to(self.device, torch.float32),
+                sampler=sampler or self.config.sampler,
+                steps=self.config.steps if steps is None else steps,
+                generator=generator,
+            )
         x = self.normalizer.unnormalize("action", x)
         return (x, self.normalizer.unnormalize("action", path)) if return_path else x
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Meanwhile without dropout, and in single precision, even where training has lowered it."""
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.autocast(self.device.type, enabled=False):
+                yield
+        finally:
+            self.train(was_training)
 
     def noise_levels(self, steps: int | None = None, sampler: str | None = None) -> Float[Tensor, " frames"]:
         """The standard deviation of the noise in each frame of a path, in normalized units: 1 first, 0 last."""

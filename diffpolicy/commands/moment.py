@@ -103,7 +103,7 @@ class Moment:
 
     def px(self, actions: Any) -> np.ndarray:
         """Where actions (*batch, action) lie in the picture: (*batch, 2), px."""
-        return self.task.plan_px(actions).double().cpu().numpy()
+        return plan_px(self.task, actions)
 
 
 def moment_of(arguments: MomentArguments) -> Moment:
@@ -169,6 +169,11 @@ def drawable(policy: DiffusionPolicy) -> Drawable:
             f"task {policy.config.task!r} has no workspace_px and plan_px(action): its plans have no place in a picture"
         )
     return policy.task
+
+
+def plan_px(task: Drawable, actions: Any) -> np.ndarray:
+    """Where actions (*batch, action), a tensor, lie in the picture: (*batch, 2), px."""
+    return task.plan_px(actions).double().cpu().numpy()
 
 
 def agent_px(history: Mapping[str, np.ndarray]) -> np.ndarray | None:

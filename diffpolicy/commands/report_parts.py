@@ -24,7 +24,7 @@ from diffpolicy.evaluation.evaluate import settings_of
 from diffpolicy.evaluation.metrics import EpisodeRecord, wilson_interval
 from diffpolicy.evaluation.rollout import LANES, rollout
 from diffpolicy.evaluation.traces import read_traces
-from diffpolicy.evaluation.world import RolloutSettings, make_env
+from diffpolicy.evaluation.world import ACTING, RolloutSettings, make_env
 from diffpolicy.training.card import training_facts
 from diffpolicy.training.log import read_log
 from diffpolicy.visualization.episode_charts import Episodes
@@ -181,15 +181,14 @@ def _episodes(records: list[EpisodeRecord]) -> Episodes:
 
 def _settings(result: Result) -> RolloutSettings:
     """The world and the manner of acting that were evaluated. What was longest is a limit that changes no episode."""
-    names = ("sampler", "action_horizon", "speed", "samples", "noise_scale", "noise_kept", "patience")
     return RolloutSettings(
         env=result["env"],
         env_kwargs=result["env_kwargs"],
         protocol=result["protocol"],
         steps=result["nfe"],
-        delay=result["delay"],
+        sampler=result.get("sampler"),
         max_steps=max(record["steps"] for record in result["records"]),
-        **{name: result.get(name) for name in names},
+        **{name: result[name] for name in ACTING if name in result},
     )
 
 

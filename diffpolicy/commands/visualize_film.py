@@ -15,7 +15,7 @@ from rich.console import Console
 
 from diffpolicy.commands.arguments import results_folder, short_name
 from diffpolicy.commands.eval import read_json
-from diffpolicy.commands.moment import agent_px, drawable
+from diffpolicy.commands.moment import agent_px, drawable, plan_px
 from diffpolicy.config_objectives import Sampler
 from diffpolicy.errors import ConfigError
 
@@ -190,7 +190,7 @@ def act(
         episode.agent_px += [] if where is None else [where]
         if seen.plan is not None:
             episode.looks.append(seen.step)
-            episode.plans.append(_px(policy, torch.as_tensor(seen.plan)))
+            episode.plans.append(plan_px(drawable(policy), torch.as_tensor(seen.plan)))
             if arguments.n:
                 episode.samples.append(_others(policy, seen.history, controller, arguments.n, generator))
     if episode.samples and all(np.ptp(samples, axis=0).max() < 1e-2 for samples in episode.samples):
@@ -210,11 +210,7 @@ def _others(policy: DiffusionPolicy, history: Any, controller: Controller, n: in
         generator=generator,
         noise=controller.noise_scale * noise,
     )
-    return _px(policy, x[0])
-
-
-def _px(policy: DiffusionPolicy, actions: Any) -> np.ndarray:
-    return drawable(policy).plan_px(actions).double().cpu().numpy()
+    return plan_px(drawable(policy), x[0])
 
 
 def _subtitle(policy: DiffusionPolicy, controller: Controller, arguments: FilmArguments) -> str:

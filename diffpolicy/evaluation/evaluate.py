@@ -20,7 +20,7 @@ from diffpolicy.evaluation.metrics import EpisodeRecord, summarize
 from diffpolicy.evaluation.rollout import LANES, Round, make_controller, rounds
 from diffpolicy.evaluation.traces import EpisodeTrace
 from diffpolicy.evaluation.workers import Job, Workers
-from diffpolicy.evaluation.world import RolloutSettings, check_world
+from diffpolicy.evaluation.world import ACTING, RolloutSettings, check_world
 
 FINAL_SEEDS_FROM = 100_000
 
@@ -100,10 +100,7 @@ def evaluate(
         "seed": seed,
         "nfe": settings.steps or config.steps,
         "sampler": settings.sampler or config.sampler,
-        **{
-            name: getattr(acting, name)
-            for name in ("action_horizon", "speed", "samples", "noise_scale", "noise_kept", "patience", "delay")
-        },
+        **{name: getattr(acting, name) for name in ACTING},
         "lanes": LANES,
         "rows_agree": rows_agree,
         "device": device,

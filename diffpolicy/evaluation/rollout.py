@@ -22,7 +22,7 @@ from diffpolicy.evaluation.controller import Controller
 from diffpolicy.evaluation.film import WIDTH_PX, write_film
 from diffpolicy.evaluation.metrics import EpisodeRecord
 from diffpolicy.evaluation.traces import EpisodeTrace, start_of
-from diffpolicy.evaluation.world import RolloutSettings, check_fit, make_env, start_episode
+from diffpolicy.evaluation.world import ACTING, RolloutSettings, check_fit, make_env, start_episode
 from diffpolicy.policy import DiffusionPolicy
 
 LANES = 63
@@ -114,18 +114,8 @@ def make_controller(policy: DiffusionPolicy, settings: RolloutSettings) -> Contr
     Raises:
         ConfigError: the policy cannot act so.
     """
-    return Controller(
-        policy,
-        steps=settings.steps,
-        sampler=settings.sampler,
-        action_horizon=settings.action_horizon,
-        speed=settings.speed,
-        samples=settings.samples,
-        noise_scale=settings.noise_scale,
-        noise_kept=settings.noise_kept,
-        patience=settings.patience,
-        delay=settings.delay,
-    )
+    manner = {name: getattr(settings, name) for name in ACTING}
+    return Controller(policy, steps=settings.steps, sampler=settings.sampler, **manner)
 
 
 class _Crew:

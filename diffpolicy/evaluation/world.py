@@ -14,6 +14,9 @@ import gymnasium as gym
 from diffpolicy.errors import ConfigError, ObservationError
 from diffpolicy.evaluation.controller import name_observation
 
+ACTING = ("action_horizon", "speed", "samples", "noise_scale", "noise_kept", "patience", "delay")
+"""How a policy acts: settings of a rollout, arguments and attributes of a controller, and lines of `eval.json` alike."""
+
 
 @dataclass(frozen=True)
 class RolloutSettings:
