@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+
+from tried import EnsembledOverTime, KeptNoise, MostCoherent
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,19 @@ def _tuning(about: str, **more: Any) -> Row:
     return Row(about, **{"seeds": (0,), "episodes": 500, "seed": 500_000, **more}, changes=changes)
 
 
-def _acting(about: str, **acting: Any) -> Row:
-    return Row(about, of="single", acting=acting, episodes=500, seed=500_000, seeds=(0,))
+def _acting(about: str, steps: tuple[int, ...] = (10,), **acting: Any) -> Row:
+    return Row(about, of="single", acting=acting, steps=steps, episodes=500, seed=500_000, seeds=(0,))
 
 
 RECIPES: dict[str, Row] = {
     "state": Row(
         "the recipe: flow matching, the mean of three residual MLPs, width 384", changes=_QUIET, steps=(10, 4, 2, 1)
+    ),
+    "state-warm": Row(
+        "the recipe's policies in few evaluations: half of the way spared by the plan before, 4 actions at twice the speed",
+        of="state",
+        acting={"warm_start": 0.5, "action_horizon": 4, "speed": 2.0},
+        steps=(4, 2, 1),
     ),
     "state-fast": Row(
         "the flow of `single` made straight (reflow)",
@@ -173,7 +182,8 @@ TRAINING: dict[str, Row] = {
 }
 
 CONTROLLER: dict[str, Row] = {
-    "as-configured": _acting("3 actions at three times the speed, noise of standard deviation 0.5"),
+    "as-configured": _acting("3 actions at three times the speed, noise of standard deviation 0.5", (10, 2, 1)),
+    "warm-start": _acting("half of the way spared by the plan before", (10, 2, 1), warm_start=0.5),
     "noise-scale-1": _acting("noise of standard deviation 1", noise_scale=1.0),
     "noise-scale-0.7": _acting("noise of standard deviation 0.7", noise_scale=0.7),
     "noise-scale-0.3": _acting("noise of standard deviation 0.3", noise_scale=0.3),
@@ -184,9 +194,16 @@ CONTROLLER: dict[str, Row] = {
     "execute-4": _acting("4 actions", action_horizon=4),
     "patience-15": _acting("full noise after 15 steps in which nothing moved far", patience=15),
     "patience-30": _acting("full noise after 30 such steps", patience=30),
-    "noise-kept-0.3": _acting("each plan's noise correlated 0.3 with the last one's", noise_kept=0.3),
-    "noise-kept-0.9": _acting("each plan's noise correlated 0.9 with the last one's", noise_kept=0.9),
-    "samples-4": _acting("the most coherent of 4 plans", samples=4),
+    "noise-kept-0.3": _acting(
+        "each plan's noise correlated 0.3 with the last one's", controller=partial(KeptNoise, kept=0.3)
+    ),
+    "noise-kept-0.9": _acting(
+        "each plan's noise correlated 0.9 with the last one's", controller=partial(KeptNoise, kept=0.9)
+    ),
+    "samples-4": _acting("the most coherent of 4 plans", controller=partial(MostCoherent, samples=4)),
+    "ensembled": _acting(
+        "the mean of all plans for a moment, weights exp(-age)", controller=partial(EnsembledOverTime, decay=1.0)
+    ),
     "heun": _acting("Heun's method", sampler="heun"),
     "dpmpp-2m": _acting("DPM-Solver++(2M)", sampler="dpmpp_2m"),
 }

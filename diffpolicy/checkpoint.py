@@ -27,6 +27,8 @@ from diffpolicy.policy import DiffusionPolicy
 
 FORMAT = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "card.md"
+_RETIRED: Mapping[str, float] = {"samples": 1, "noise_kept": 0.0}
+"""Settings that policies had once, at the value at which they changed nothing: such a checkpoint acts as it did."""
 
 
 def save_checkpoint(
@@ -134,7 +136,9 @@ def read_meta(folder: Path) -> dict[str, Any]:
     if identity != _identity(meta):
         raise CheckpointError(f"{folder / CONFIG}: altered since it was written; restore it, or train anew")
     check_files(folder, {WEIGHTS: digests.get(WEIGHTS)})
-    meta["experiment"] = config_from_dict(meta["experiment"], str(folder / CONFIG))
+    stored = meta["experiment"]
+    policy = {key: value for key, value in stored["policy"].items() if _RETIRED.get(key) != value}
+    meta["experiment"] = config_from_dict(stored | {"policy": policy}, str(folder / CONFIG))
     return meta | {"identity": identity}
 
 

@@ -113,15 +113,13 @@ class PolicyConfig:
     """Action steps executed before looking again."""
     execution_speed: float = 1.0
     """How fast a plan is followed: at 1.5 its actions are read off every one and a half steps. Training is the same."""
-    samples: int = 1
-    """Plans drawn whenever the robot looks; followed is the one that best goes on with the plan before (backward coherence,
-    Liu et al. 2024)."""
     noise_scale: float = 1.0
     """Standard deviation of the noise that plans start from in closed loop; below 1 they keep to what is likely."""
     patience: int = 0
     """Control steps after which, if next to nothing has moved meanwhile, plans start from full noise. 0: they never do."""
-    noise_kept: float = 0.0
-    """How much of the noise the next plan starts from is that of the plan before: its correlation with it."""
+    warm_start: float = 0.0
+    """Share of the way from noise to plan that is spared in closed loop by starting from what is left of the plan before,
+    with noise in it. 0: each plan starts from noise alone."""
     image_encoder: ImageEncoderConfig | None = None
     """How pictures are seen. null: none are observed, or they are as small as 32 x 32 and seen as plain numbers."""
     backbone: Backbone = field(default_factory=MLPConfig)
@@ -142,9 +140,9 @@ class PolicyConfig:
 
     def __post_init__(self) -> None:
         positive(self, "obs_horizon", "pred_horizon", "action_horizon", "steps")
-        positive(self, "execution_speed", "samples", "members")
+        positive(self, "execution_speed", "members")
         not_negative(self, "noise_scale", "patience")
-        shares(self, "noise_kept")
+        shares(self, "warm_start")
         room = self.pred_horizon - self.obs_horizon + 1
         if self.action_horizon > room:
             raise ValueError(
@@ -156,7 +154,7 @@ class PolicyConfig:
                 f"execution_speed {self.execution_speed:g} does not fit: {self.action_horizon} actions at this speed reach "
                 f"beyond the {room} that lie ahead; lower it or action_horizon, or raise pred_horizon"
             )
-        check_sampler(self.objective, self.sampler, self.steps)
+        check_sampler(self.objective, self.sampler, self.steps, self.warm_start)
         if self.members > 1 and isinstance(self.objective, MixtureConfig):
             raise ValueError(
                 "members: the mixtures of several networks have no mean, since their modes come in no order; set it to 1"

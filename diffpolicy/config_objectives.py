@@ -117,13 +117,23 @@ SAMPLERS: dict[str, tuple[Sampler, ...]] = {
 """Which samplers solve which objective, the usual one first."""
 
 
-def check_sampler(objective: Objective, sampler: Sampler, steps: int) -> None:
-    """Refuse a sampler that does not solve the objective, or a number of network evaluations that it cannot have."""
+def check_sampler(objective: Objective, sampler: Sampler, steps: int, warm_start: float = 0.0) -> None:
+    """Refuse a sampler that does not solve the objective, or a number of network evaluations or a start it cannot have."""
     if sampler not in SAMPLERS[objective.name]:
         fits = " or ".join(SAMPLERS[objective.name])
         raise ValueError(f"sampler {sampler!r} cannot solve objective {objective.name!r}; use {fits}")
     if isinstance(objective, DDPMConfig) and steps > objective.train_timesteps:
         raise ValueError(f"steps {steps} exceeds objective.train_timesteps {objective.train_timesteps}")
+    if isinstance(objective, DDPMConfig) and steps > max(1, round((1 - warm_start) * objective.train_timesteps)):
+        raise ValueError(
+            f"steps {steps} does not fit: warm_start {warm_start:g} leaves {1 - warm_start:.0%} of "
+            f"objective.train_timesteps {objective.train_timesteps}; lower it"
+        )
+    if sampler == "direct" and warm_start:
+        raise ValueError(
+            f"warm_start is {warm_start:g}, but objective {objective.name!r} is not denoised and sees nothing of where it "
+            "starts; set it to 0"
+        )
     looks = objective.looks if isinstance(objective, RegressionConfig) else 1
     if sampler == "direct" and steps != looks:
         raise ValueError(f"steps is {steps}, but objective {objective.name!r} takes {looks} as it is configured")

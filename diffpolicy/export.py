@@ -40,8 +40,8 @@ _ABOUT = (
     "Call the program with the observations (a list, in the order given here) and standard normal noise; it returns plans. "
     "plan[0] belongs to the oldest of obs_horizon observations, one control step apart, the last being the present. Execute "
     "one action a control step: those that lie at the places of execute_at along the plan, read off linearly in between; "
-    "then plan anew. In evaluation the noise is correlated by noise_kept with that of the plan before and multiplied by "
-    "noise_scale, and of so many samples the plan closest to what is left of the one before is executed."
+    "then plan anew. In evaluation the noise is multiplied by noise_scale, or left as it is once nothing has moved far for "
+    "so many control steps as patience says."
 )
 
 
@@ -130,9 +130,8 @@ def describe(policy: DiffusionPolicy, sampler: str, steps: int) -> dict[str, Any
         "pred_horizon": config.pred_horizon,
         "action_horizon": config.action_horizon,
         "execution_speed": config.execution_speed,
-        "samples": config.samples,
         "noise_scale": config.noise_scale,
-        "noise_kept": config.noise_kept,
+        "warm_start": config.warm_start,
         "patience": config.patience,
         "execute_at": [config.obs_horizon - 1 + k * config.execution_speed for k in range(config.action_horizon)],
         "sampler": sampler,

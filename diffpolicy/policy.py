@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from diffpolicy.config import PolicyConfig
-from diffpolicy.diffusion import Generators, build_objective, noise_levels, sample, standard_normal
+from diffpolicy.diffusion import Generators, build_objective, look_times, noise_levels, sample, standard_normal
 from diffpolicy.errors import ConfigError, ObservationError
 from diffpolicy.models import ObservationEncoder, Supervision, build_backbone
 from diffpolicy.normalizer import Normalizer
@@ -166,9 +166,11 @@ class DiffusionPolicy(nn.Module):
         sampler: str | None = None,
         generator: Generators = None,
         noise: Float[Tensor, "batch n horizon action"] | None = None,
+        guess: Float[Tensor | np.ndarray, "batch horizon action"] | None = None,
+        warm_start: float | None = None,
         return_path: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Draw action sequences for each observation.
+        """Draw action sequences for each observation, from noise alone or from a guess with noise in it.
 
         Args:
             obs: (batch, obs_horizon, *shape) by key, in the world's units; arrays or tensors.
@@ -178,15 +180,18 @@ class DiffusionPolicy(nn.Module):
             generator: the source of all noise: one, or one per row of the batch (then a row's result does not depend on
                 the other rows); torch's global one when None.
             noise: what to start from, instead of standard normal numbers; it decides `n`, which is then left out.
+            guess: one plan for each observation, in the world's units; with it, only the rest of the way is gone.
+            warm_start: the share of the way from noise to data that a guess spares; the config's when None.
             return_path: also return the solver's states.
 
         Returns:
             x of shape (batch, n, pred_horizon, action) in the world's units, within the demonstrated range. With
-            `return_path` also (frames, batch, n, pred_horizon, action): pure noise first, x last, in the world's units.
+            `return_path` also (frames, batch, n, pred_horizon, action): what it starts from first, x last, in the world's
+            units.
 
         Raises:
             ObservationError: a key is missing, a shape does not fit, or a number is not finite.
-            ConfigError: steps or sampler are not possible for this policy, or the noise is not for so many plans of it.
+            ConfigError: steps, sampler or warm_start are not possible for this policy, or noise or guess do not fit.
             ValueError: a list of generators is not one per row.
         """
         if n is not None and n < 1:
@@ -196,18 +201,37 @@ class DiffusionPolicy(nn.Module):
         if noise is None:
             noise = standard_normal((rows, n or 1, self.config.pred_horizon, self.action_dim), generator, self.device)
         self._check_noise(noise, rows, n)
+        sampler, steps = sampler or self.config.sampler, self.config.steps if steps is None else steps
+        x, start = noise.to(self.device, torch.float32), 1.0
+        if guess is not None:
+            start -= self.config.warm_start if warm_start is None else warm_start
+        if guess is not None and start < 1:
+            x = self._warm(x, guess, look_times(self.objective, sampler, steps, start)[0])
         with self.in_use():
             x, path = sample(
                 self.backbone,
                 self.objective,
                 self.encode(observation),
-                noise.to(self.device, torch.float32),
-                sampler=sampler or self.config.sampler,
-                steps=self.config.steps if steps is None else steps,
+                x,
+                sampler=sampler,
+                steps=steps,
+                start=start,
                 generator=generator,
             )
         x = self.normalizer.unnormalize("action", x)
         return (x, self.normalizer.unnormalize("action", path)) if return_path else x
+
+    def _warm(
+        self, noise: Float[Tensor, "batch n horizon action"], guess: Tensor | np.ndarray, t: float
+    ) -> Float[Tensor, "batch n horizon action"]:
+        """The states at a time whose data are the guess."""
+        expected = (len(noise), *noise.shape[2:])
+        if tuple(guess.shape) != expected:
+            raise ConfigError(
+                f"guess has shape {tuple(guess.shape)}; expected {expected}: one plan for each observation"
+            )
+        x0 = self.normalizer.normalize("action", torch.as_tensor(guess).to(self.device, torch.float32))
+        return self.objective.corrupt(x0[:, None], noise, torch.full((len(noise),), t, device=self.device))
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

@@ -51,15 +51,14 @@ class EvalArguments:
     """Actions executed before looking again; the policy's own unless given."""
     speed: float | None = None
     """How fast plans are followed, 1 as demonstrated; the policy's own unless given."""
-    samples: int | None = None
-    """Plans to choose from each time; the policy's own number unless given."""
     noise_scale: float | None = None
     """Standard deviation of the noise that plans start from; the policy's own unless given."""
     patience: int | None = None
     """Control steps of standing still after which plans start from full noise, 0 for never; the policy's own unless
     given."""
-    noise_kept: float | None = None
-    """Correlation of that noise with the noise of the plan before; the policy's own unless given."""
+    warm_start: float | None = None
+    """Share of the way from noise to plan spared by starting from what is left of the plan before, 0 for none; the policy's
+    own unless given."""
     delay: int = 0
     """Control steps that a plan takes to make; the previous one goes on meanwhile."""
     max_steps: int | None = None
@@ -97,9 +96,8 @@ def run(argv: list[str]) -> None:
         sampler=arguments.sampler,
         action_horizon=arguments.action_horizon,
         speed=arguments.speed,
-        samples=arguments.samples,
         noise_scale=arguments.noise_scale,
-        noise_kept=arguments.noise_kept,
+        warm_start=arguments.warm_start,
         patience=arguments.patience,
         delay=arguments.delay,
         max_steps=arguments.max_steps,

@@ -229,9 +229,12 @@ def _facts(result: Result) -> list[tuple[str, object]]:
     kwargs = f" with {result['env_kwargs']}" if result["env_kwargs"] else ""
     steps = (checkpoint.get("trained") or {}).get("steps")
     trained = f", {steps:,} training steps" if steps else ""
-    noise = f"{result['noise_scale']:g} in scale, {result['noise_kept']:g} kept from the plan before"
+    noise = f"{result['noise_scale']:g} in scale"
     if result.get("patience"):
         noise += f"; 1 in scale after {result['patience']} steps of standing still"
+    warm = ""
+    if result.get("warm_start"):
+        warm = f", the first {result['warm_start']:.0%} of the way spared by the plan before"
     alike = (
         "" if result["rows_agree"] else "; rounding depends on the row here, so other numbers of episodes may differ"
     )
@@ -239,7 +242,7 @@ def _facts(result: Result) -> list[tuple[str, object]]:
         ("checkpoint", f"{checkpoint['name']}, identity {checkpoint['identity']}{trained}"),
         ("world", f"{result['env']}{kwargs}"),
         ("starts", f"protocol {result['protocol']}, seeds {seed} to {seed + result['episodes'] - 1}"),
-        ("a plan", f"sampler {result['sampler']}, {result['nfe']} network evaluations, best of {result['samples']}"),
+        ("a plan", f"sampler {result['sampler']}, {result['nfe']} network evaluations{warm}"),
         ("noise", noise),
         ("acting", f"{result['action_horizon']} actions a plan, speed {result['speed']:g}, delay {result['delay']}"),
         ("scores", "score: best reward of an episode; success: whether it was ever solved; intervals of 95%"),

@@ -21,6 +21,7 @@ from diffpolicy.errors import ConfigError
 
 if TYPE_CHECKING:
     from diffpolicy.evaluation.controller import Controller
+    from diffpolicy.evaluation.watch import Seen
     from diffpolicy.evaluation.world import RolloutSettings
     from diffpolicy.policy import DiffusionPolicy
 
@@ -67,6 +68,8 @@ class FilmArguments:
     """How fast plans are followed, 1 as demonstrated; the policy's own unless given."""
     noise_scale: float | None = None
     """Standard deviation of the noise that plans start from; the policy's own unless given."""
+    warm_start: float | None = None
+    """Share of the way spared by starting from what is left of the plan before; the policy's own unless given."""
     max_steps: int | None = None
     """Length of the episode; the environment's own unless given."""
     fps: float = 5.0
@@ -127,7 +130,7 @@ def start(arguments: FilmArguments, folder: Path) -> list[Path]:
     checkpoint = find_checkpoint(arguments.checkpoint)
     policy = load_policy(checkpoint, arguments.device)
     task = drawable(policy)
-    names = ("protocol", "env", "steps", "sampler", "action_horizon", "speed", "noise_scale", "max_steps")
+    names = ("protocol", "env", "steps", "sampler", "action_horizon", "speed", "noise_scale", "warm_start", "max_steps")
     changes: dict[str, Any] = {name: getattr(arguments, name) for name in names}
     changes["env_kwargs"] = read_json(arguments.env_kwargs)
     settings = settings_of(read_meta(checkpoint)["experiment"], **changes)
@@ -192,23 +195,25 @@ def act(
             episode.looks.append(seen.step)
             episode.plans.append(plan_px(drawable(policy), torch.as_tensor(seen.plan)))
             if arguments.n:
-                episode.samples.append(_others(policy, seen.history, controller, arguments.n, generator))
+                episode.samples.append(_others(policy, seen, controller, arguments.n, generator))
     if episode.samples and all(np.ptp(samples, axis=0).max() < 1e-2 for samples in episode.samples):
         episode.samples = []  # a policy that always says the same has no others
     return episode
 
 
-def _others(policy: DiffusionPolicy, history: Any, controller: Controller, n: int, generator: Any) -> np.ndarray:
-    """Plans that the loop might have made from this observation."""
+def _others(policy: DiffusionPolicy, seen: Seen, controller: Controller, n: int, generator: Any) -> np.ndarray:
+    """Plans that the loop might have made at this moment."""
     import torch
 
     noise = torch.randn((1, n, policy.config.pred_horizon, policy.action_dim), generator=generator)
     x = policy.sample(
-        {key: value[None] for key, value in history.items()},
+        {key: value[None] for key, value in seen.history.items()},
         steps=controller.steps,
         sampler=controller.sampler,
         generator=generator,
         noise=controller.noise_scale * noise,
+        guess=None if seen.guess is None else seen.guess[None],
+        warm_start=controller.warm_start,
     )
     return plan_px(drawable(policy), x[0])
 
@@ -221,6 +226,7 @@ def _subtitle(policy: DiffusionPolicy, controller: Controller, arguments: FilmAr
         f"looks again after {controller.action_horizon} step{'s' * (controller.action_horizon > 1)}",
         f"plans followed {controller.speed:g}x as fast as demonstrated" if controller.speed != 1 else "",
         f"noise scale {controller.noise_scale:g}" if controller.noise_scale != 1 and not says_one else "",
+        f"{controller.warm_start:.0%} of the way spared by the plan before" if controller.warm_start else "",
         f"film at {arguments.fps / _REAL_TIME_FPS:g}x real time" if arguments.fps != _REAL_TIME_FPS else "real time",
     ]
     return "  ·  ".join(part for part in parts if part)

@@ -54,13 +54,14 @@ class DDPM(Objective):
             return 1.0, -sigma, signal
         return (0.0, 1.0, 1.0) if self.config.prediction == "sample" else (signal, -sigma, 1.0)
 
-    def schedule(self, steps: int) -> tuple[float, ...]:
-        """Evenly spaced levels that begin at pure noise, whatever the number of steps ("trailing" spacing)."""
-        if steps > self.levels:
-            raise ConfigError(
-                f"steps is {steps}, but the policy was trained on {self.levels} noise levels; ask for fewer"
-            )
-        levels = torch.linspace(self.levels / steps, self.levels, steps).round().long()
+    def schedule(self, steps: int, start: float = 1.0) -> tuple[float, ...]:
+        """Evenly spaced levels that begin at the start, whatever the number of steps ("trailing" spacing)."""
+        first = max(1, round(start * self.levels))
+        if steps > first:
+            trained = f"the policy was trained on {self.levels} noise levels"
+            left = "" if start == 1 else f", of which a warm start leaves {first}"
+            raise ConfigError(f"steps is {steps}, but {trained}{left}; ask for fewer")
+        levels = torch.linspace(first / steps, first, steps).round().long()
         return tuple((levels.flip(0) / self.levels).tolist())
 
     def line(self, t: float) -> tuple[float, float]:

@@ -37,9 +37,11 @@ class _Direct(Objective):
     def implied(self, t: float, dtype: torch.dtype = torch.float32) -> tuple[float, float, float]:
         return 0.0, 1.0, 1.0
 
-    def schedule(self, steps: int) -> tuple[float, ...]:
+    def schedule(self, steps: int, start: float = 1.0) -> tuple[float, ...]:
         if steps != self.looks:
             raise ConfigError(f"steps is {steps}, but this policy takes {self.looks}: it is not denoised")
+        if start != 1:
+            raise ConfigError("a policy that is not denoised cannot start warm: it sees nothing of where it starts")
         return (1.0,)
 
     def line(self, t: float) -> tuple[float, float]:
@@ -82,8 +84,8 @@ class Regression(_Direct):
     def error(self, off: Tensor) -> Tensor:
         return off.square() if self.config.error == "squared" else off.abs()
 
-    def schedule(self, steps: int) -> tuple[float, ...]:
-        return super().schedule(steps) + (() if self.config.second_look is None else (self.config.second_look,))
+    def schedule(self, steps: int, start: float = 1.0) -> tuple[float, ...]:
+        return super().schedule(steps, start) + (() if self.config.second_look is None else (self.config.second_look,))
 
 
 class Mixture(_Direct):

@@ -49,9 +49,9 @@ class EDM(Objective):
         total = sigma**2 + data**2
         return data**2 / total * math.sqrt(1 + sigma**2), sigma * data / math.sqrt(total), 1.0
 
-    def schedule(self, steps: int) -> tuple[float, ...]:
+    def schedule(self, steps: int, start: float = 1.0) -> tuple[float, ...]:
         """Levels evenly spaced in s^(1 / rho) (eq. 5)."""
-        first, last = self.config.sigma_max ** (1 / self.config.rho), self.config.sigma_min ** (1 / self.config.rho)
+        first, last = self._sigma(start) ** (1 / self.config.rho), self.config.sigma_min ** (1 / self.config.rho)
         sigmas = [(first + k / max(1, steps - 1) * (last - first)) ** self.config.rho for k in range(steps)]
         return tuple((math.log(sigma) - self.log_min) / (self.log_max - self.log_min) for sigma in sigmas)
 

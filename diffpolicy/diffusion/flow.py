@@ -41,8 +41,8 @@ class Flow(Objective):
     def implied(self, t: float, dtype: torch.dtype = torch.float32) -> tuple[float, float, float]:
         return 1.0, -t, 1.0
 
-    def schedule(self, steps: int) -> tuple[float, ...]:
-        return tuple(k / steps for k in range(steps, 0, -1))
+    def schedule(self, steps: int, start: float = 1.0) -> tuple[float, ...]:
+        return tuple(start * k / steps for k in range(steps, 0, -1))
 
     def line(self, t: float) -> tuple[float, float]:
         return t, 1.0

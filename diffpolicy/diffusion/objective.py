@@ -68,8 +68,12 @@ class Objective(ABC):
         """The x_0 that an output implies, as weights: x_0 = (first x + second output) / third, as computed in this type."""
 
     @abstractmethod
-    def schedule(self, steps: int) -> tuple[float, ...]:
+    def schedule(self, steps: int, start: float = 1.0) -> tuple[float, ...]:
         """The times at which so many steps look, the noisiest first; the last leads to the data.
+
+        Args:
+            steps: how many.
+            start: the time of the first, above 0 (data) up to 1 (noise), or as near to it as there is one.
 
         Raises:
             ConfigError: there are not so many.

@@ -69,6 +69,7 @@ def sample(
     *,
     sampler: str,
     steps: int,
+    start: float = 1.0,
     generator: Generators = None,
     limit: float | None = 1.0,
 ) -> tuple[Float[Tensor, "batch n horizon action"], Float[Tensor, "frames batch n horizon action"]]:
@@ -79,9 +80,10 @@ def sample(
             not depend on x is computed for all steps at once, and once per observation.
         objective: what the network was trained to say.
         cond: one encoded observation per row.
-        noise: standard normal starting points.
+        noise: standard normal starting points; where the way starts later, states of that time.
         sampler: see `config_objectives.Sampler`.
         steps: network evaluations allowed; for a `DDPM` at most its number of levels.
+        start: the time that the way starts from, above 0 (data) up to 1 (noise).
         generator: the source of the noise that `ddpm` adds on the way; one, or one per row.
         limit: estimates of the data are held within [-limit, limit], the demonstrated range after normalization.
 
@@ -91,7 +93,7 @@ def sample(
     Raises:
         ConfigError: the number of steps is not possible, or the sampler does not solve this objective.
     """
-    table = sampler_steps(objective, sampler, steps, noise.dtype)
+    table = sampler_steps(objective, sampler, steps, start, noise.dtype)
     predict = conditioned(model, [step.t for step in table], cond, noise)
     # Buffers for all states and for the implied data: nothing else of a step's own arithmetic is allocated.
     path = noise.new_empty((len(table) + 1, *noise.shape))
@@ -123,39 +125,41 @@ def sample(
     return path[-1], path
 
 
-def noise_levels(objective: Objective, sampler: str, steps: int) -> Float[Tensor, " frames"]:
-    """The standard deviation of the noise in each frame of a path: 1 in the first, 0 in the last."""
-    return torch.tensor([*(objective.noise_level(t) for t in look_times(objective, sampler, steps)), 0.0])
+def noise_levels(objective: Objective, sampler: str, steps: int, start: float = 1.0) -> Float[Tensor, " frames"]:
+    """The standard deviation of the noise in each frame of a path: that of the start first (1 at time 1), 0 last."""
+    return torch.tensor([*(objective.noise_level(t) for t in look_times(objective, sampler, steps, start)), 0.0])
 
 
 @lru_cache(maxsize=64)
 def sampler_steps(
-    objective: Objective, sampler: str, steps: int, dtype: torch.dtype = torch.float32
+    objective: Objective, sampler: str, steps: int, start: float = 1.0, dtype: torch.dtype = torch.float32
 ) -> tuple[Step, ...]:
     """The table of a sampler, the noisiest step first, with the schedule's rates as they are in this type.
 
     Raises:
         ConfigError: the number of steps is not possible, or the sampler does not solve this objective.
     """
-    times = look_times(objective, sampler, steps)
+    times = look_times(objective, sampler, steps, start)
     if isinstance(objective, DDPM) and sampler in ("ddpm", "ddim"):
         return (_ancestral if sampler == "ddpm" else _ddim)(objective, times, dtype)
     return {"euler": _euler, "heun": _heun, "dpmpp_2m": _dpmpp_2m, "direct": _direct}[sampler](objective, times, dtype)
 
 
-def look_times(objective: Objective, sampler: str, steps: int) -> tuple[float, ...]:
+def look_times(objective: Objective, sampler: str, steps: int, start: float = 1.0) -> tuple[float, ...]:
     """The times of the frames of a path but the last, which holds no noise; from how many evaluations are allowed.
 
     Raises:
-        ConfigError: the number of steps is not possible, or the sampler does not solve this objective.
+        ConfigError: steps or start are not possible, or the sampler does not solve this objective.
     """
+    if not 0 < start <= 1:
+        raise ConfigError(f"start is {start}; a way to the data starts at a time above 0, at most at 1, which is noise")
     if steps < 1:
         raise ConfigError(f"steps is {steps}; a sample takes at least one network evaluation")
     if sampler not in SAMPLERS[objective.name]:
         fits = ", ".join(SAMPLERS[objective.name])
         raise ConfigError(f"sampler {sampler!r} cannot solve {objective.name!r}; it is solved by {fits}")
     # The last interval of `heun`, which ends at the data, takes one evaluation; all others take two.
-    return objective.schedule((steps + 1) // 2 if sampler == "heun" else steps)
+    return objective.schedule((steps + 1) // 2 if sampler == "heun" else steps, start)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ class Controller:
     """One robot, one observation at a time: `controller.reset()`, then `action = controller(obs)` once per step.
 
     A batched rollout runs many of these and makes their plans together, through `observe`, `needs_plan`, `history`,
-    `accept` and `act`; calling the controller does just that for one.
+    `start`, `accept` and `act`; calling the controller does just that for one. A subclass may draw other `noise`, `choose`
+    among several plans, or have other `actions` follow from one.
 
     Args:
         policy: what plans.
@@ -29,12 +30,11 @@ class Controller:
         sampler: the policy's own when None.
         action_horizon: actions executed before looking again; the policy's own when None.
         speed: how fast a plan is followed; between its actions it is read off linearly; the policy's own when None.
-        samples: plans to choose from each time: the one that best goes on with the plan before is followed; the policy's
-            own number when None.
         noise_scale: standard deviation of the noise that plans start from; the policy's own when None.
         patience: control steps after which, if nothing observed has moved far meanwhile, plans start from full noise until
             something does; 0: they never do. The policy's own when None. Pictures are not compared.
-        noise_kept: correlation of that noise with the noise of the plan before; the policy's own when None.
+        warm_start: share of the way from noise to plan that is spared by starting from what is left of the plan before;
+            the policy's own when None.
         delay: control steps between an observation and the first action that its plan decides; until then the previous
             plan goes on. The first plan of an episode is waited for, and lasts until the second decides.
         seed: the seed of the noise of all plans after a reset.
@@ -51,9 +51,8 @@ class Controller:
         sampler: str | None = None,
         action_horizon: int | None = None,
         speed: float | None = None,
-        samples: int | None = None,
         noise_scale: float | None = None,
-        noise_kept: float | None = None,
+        warm_start: float | None = None,
         patience: int | None = None,
         delay: int = 0,
         seed: int = 0,
@@ -62,9 +61,8 @@ class Controller:
         self.policy, self.steps, self.sampler, self.seed = policy, steps, sampler, seed
         self.action_horizon = config.action_horizon if action_horizon is None else action_horizon
         self.speed = config.execution_speed if speed is None else speed
-        self.samples = config.samples if samples is None else samples
         self.noise_scale = config.noise_scale if noise_scale is None else noise_scale
-        self.noise_kept = config.noise_kept if noise_kept is None else noise_kept
+        self.warm_start = config.warm_start if warm_start is None else warm_start
         self.patience = config.patience if patience is None else patience
         self.delay = delay
         room = config.pred_horizon - config.obs_horizon + 1
@@ -72,12 +70,10 @@ class Controller:
             raise ConfigError(
                 f"speed is {self.speed}; a plan is followed at a positive speed, 1 as it was demonstrated"
             )
-        if self.samples < 1:
-            raise ConfigError(f"samples is {self.samples}; at least 1 plan is drawn each time")
         if not self.noise_scale >= 0:
             raise ConfigError(f"noise_scale is {self.noise_scale}; a standard deviation is 0 or more")
-        if not 0 <= self.noise_kept < 1:
-            raise ConfigError(f"noise_kept is {self.noise_kept}; a share of noise is at least 0 and less than 1")
+        if not 0 <= self.warm_start < 1:
+            raise ConfigError(f"warm_start is {self.warm_start}; a share of the way is at least 0 and less than 1")
         if self.patience < 0:
             raise ConfigError(f"patience is {self.patience}; it is a number of control steps, 0 for none")
         if self.patience and not policy.encoder.numbers:
@@ -94,12 +90,6 @@ class Controller:
         self._before = np.floor(place).astype(int)
         self._after = np.minimum(self._before + 1, config.pred_horizon - 1)
         self._between = (place - self._before)[:, None]
-        # The actions of a plan from the present on that the plan before reaches too, and where in that one they lie: it was
-        # made action_horizon steps ago, whatever the delay.
-        passed = self.action_horizon * self.speed
-        ahead = np.arange(config.obs_horizon - 1, config.pred_horizon)
-        self._shared = ahead[ahead + passed <= config.pred_horizon - 1]
-        self._shared_before = self._shared + passed
         self.reset()
 
     def reset(self, seed: int | None = None) -> None:
@@ -108,10 +98,10 @@ class Controller:
         self.generator = torch.Generator().manual_seed(self.seed)
         self._seen: deque[Mapping[str, np.ndarray]] = deque(maxlen=self.policy.config.obs_horizon)
         self._queue: deque[np.ndarray] = deque()
-        self._noise: torch.Tensor | None = None
         # Of the looks within the last `patience` steps, the present one included.
         self._places: deque[torch.Tensor] = deque(maxlen=1 + math.ceil(self.patience / self.action_horizon))
         self._plan: np.ndarray | None = None
+        self.guess: np.ndarray | None = None
 
     def __call__(self, obs: Mapping[str, np.ndarray] | np.ndarray) -> Float[np.ndarray, " action"]:
         """The action for this step.
@@ -141,20 +131,41 @@ class Controller:
     def plan(self) -> Float[np.ndarray, "horizon action"]:
         """Make plans from the present observation and take one up. Returns that one, in the world's units."""
         batch = {key: value[None] for key, value in self.history().items()}
+        noise, guess = self.start()
         x = self.policy.sample(
-            batch, steps=self.steps, sampler=self.sampler, generator=[self.generator], noise=self.noise()[None]
+            batch,
+            steps=self.steps,
+            sampler=self.sampler,
+            generator=[self.generator],
+            noise=noise[None],
+            guess=None if guess is None else guess[None],
+            warm_start=self.warm_start,
         )
         assert isinstance(x, torch.Tensor)
         return self.accept(x[0].double().cpu().numpy())
 
+    def start(self) -> tuple[Float[torch.Tensor, "n horizon action"], Float[np.ndarray, "horizon action"] | None]:
+        """What the next plans start from: noise, and what is left of the plan before, or None where from noise alone.
+
+        To be asked once for each plan: noise is drawn, and where the robot is is remembered.
+        """
+        still = self._stands_still()
+        self.guess = None if still or not self.warm_start else self.rest()
+        return (1.0 if still else self.noise_scale) * self.noise(), self.guess
+
     def noise(self) -> Float[torch.Tensor, "n horizon action"]:
-        """What the next plans start from."""
-        config = self.policy.config
-        fresh = torch.randn((self.samples, config.pred_horizon, self.policy.action_dim), generator=self.generator)
-        if self._noise is not None and self.noise_kept:
-            fresh = self.noise_kept * self._noise + (1 - self.noise_kept**2) ** 0.5 * fresh
-        self._noise = fresh
-        return (1.0 if self._stands_still() else self.noise_scale) * fresh
+        """Standard normal numbers for the next plans; one plan, unless there is a choice."""
+        shape = (1, self.policy.config.pred_horizon, self.policy.action_dim)
+        return torch.randn(shape, generator=self.generator)
+
+    def rest(self) -> Float[np.ndarray, "horizon action"] | None:
+        """The plan before as it looks from now on, its last action held; None where none came before."""
+        if self._plan is None:
+            return None
+        grid = np.arange(len(self._plan))
+        # It was made action_horizon steps ago, whatever the delay.
+        passed = grid + self.action_horizon * self.speed
+        return np.stack([np.interp(passed, grid, column) for column in self._plan.T], axis=-1)
 
     def _stands_still(self) -> bool:
         """Whether at each look of the last while all that is observed in numbers was about where it is now."""
@@ -173,21 +184,20 @@ class Controller:
 
         Returns the one chosen.
         """
-        plan = plans[self._most_coherent(plans)]
-        self._plan = plan
+        plan = self.choose(plans)
         # Nothing is queued only at the start of an episode, or without a delay.
-        new = slice(len(self._queue), None)
-        before, after = plan[self._before[new]], plan[self._after[new]]
-        self._queue.extend(before + (after - before) * self._between[new])
+        self._queue.extend(self.actions(plan)[len(self._queue) :])
+        self._plan = plan
         return plan
 
-    def _most_coherent(self, plans: Float[np.ndarray, "n horizon action"]) -> int:
-        """Which plan is closest to what is left of the one before, over the time that both cover; the first if none is."""
-        if self._plan is None or len(plans) == 1 or not len(self._shared):
-            return 0
-        grid = np.arange(len(self._plan))
-        before = np.stack([np.interp(self._shared_before, grid, column) for column in self._plan.T], axis=-1)
-        return int(((plans[:, self._shared] - before) ** 2).mean(axis=(1, 2)).argmin())
+    def choose(self, plans: Float[np.ndarray, "n horizon action"]) -> Float[np.ndarray, "horizon action"]:
+        """The plan to follow: the first."""
+        return plans[0]
+
+    def actions(self, plan: Float[np.ndarray, "horizon action"]) -> Float[np.ndarray, "steps action"]:
+        """What a plan says of the control steps from the present one on, at the controller's speed."""
+        before, after = plan[self._before], plan[self._after]
+        return before + (after - before) * self._between
 
     def act(self) -> Float[np.ndarray, " action"]:
         """The next action of the plan."""

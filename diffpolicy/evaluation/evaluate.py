@@ -101,6 +101,7 @@ def evaluate(
         "nfe": settings.steps or config.steps,
         "sampler": settings.sampler or config.sampler,
         **{name: getattr(acting, name) for name in ACTING},
+        "controller": type(acting).__name__,
         "lanes": LANES,
         "rows_agree": rows_agree,
         "device": device,

@@ -115,7 +115,7 @@ def make_controller(policy: DiffusionPolicy, settings: RolloutSettings) -> Contr
         ConfigError: the policy cannot act so.
     """
     manner = {name: getattr(settings, name) for name in ACTING}
-    return Controller(policy, steps=settings.steps, sampler=settings.sampler, **manner)
+    return settings.controller(policy, steps=settings.steps, sampler=settings.sampler, **manner)
 
 
 class _Crew:
@@ -137,7 +137,7 @@ class _Crew:
         self._film, self._film_px = film, film_px
         self.lanes: list[_Lane] = []
         self._fill = [torch.Generator() for _ in range(lanes + 1)]
-        self._plans = torch.empty(0)
+        self._plans: list[tuple[list[_Lane], torch.Tensor]] = []
         self._planned = torch.cuda.Event() if policy.device.type == "cuda" else None
 
     def enlist(self) -> None:
@@ -149,46 +149,60 @@ class _Crew:
             lane.start(seed)
 
     def plan(self) -> None:
-        """Set out to plan for all lanes, from what each sees now."""
-        if not self.lanes:
-            return
-        controllers = [lane.controller for lane in self.lanes]
-        generators = [controller.generator for controller in controllers]
-        histories = [controller.history() for controller in controllers]
-        left_over = self._fill[len(controllers) :]
-        histories += [histories[0]] * len(left_over)
-        y = {key: np.stack([history[key] for history in histories]) for key in histories[0]}
-        steps, sampler = self._settings.steps, self._settings.sampler
-        noise = [controller.noise() for controller in controllers]
-        first = generators[0].get_state()
-        generators += [generator.set_state(first) for generator in left_over]
-        noise += [noise[0]] * len(left_over)
-        x = self._policy.sample(y, steps=steps, sampler=sampler, generator=generators, noise=torch.stack(noise))
-        assert isinstance(x, torch.Tensor)
+        """Set out to plan for all lanes, from what each sees now: for those that start warm apart from the others."""
+        starts = [(lane, *lane.controller.start()) for lane in self.lanes]
+        cold = [(lane, noise, None) for lane, noise, guess in starts if guess is None]
+        warm = [(lane, noise, guess) for lane, noise, guess in starts if guess is not None]
         # Sent for at once: what is asked of the device later, for another crew, must not be waited for.
-        self._plans = x.to("cpu", non_blocking=self._planned is not None)
+        self._plans = [
+            ([lane for lane, *_ in some], self._sample(some).to("cpu", non_blocking=self._planned is not None))
+            for some in (cold, warm)
+            if some
+        ]
         if self._planned is not None:
             self._planned.record()
+
+    def _sample(self, starts: Sequence[tuple[_Lane, torch.Tensor, np.ndarray | None]]) -> torch.Tensor:
+        """Plans for some lanes, all starting warm or none, as a full batch: the rows left over repeat the first."""
+        left_over = self._fill[len(starts) :]
+        controllers = [lane.controller for lane, *_ in starts]
+        generators = [controller.generator for controller in controllers]
+        first = generators[0].get_state()
+        generators += [generator.set_state(first) for generator in left_over]
+        rows = [*range(len(starts)), *[0] * len(left_over)]
+        histories = [controller.history() for controller in controllers]
+        x = self._policy.sample(
+            {key: np.stack([histories[row][key] for row in rows]) for key in histories[0]},
+            steps=self._settings.steps,
+            sampler=self._settings.sampler,
+            generator=generators,
+            noise=torch.stack([starts[row][1] for row in rows]),
+            guess=None if starts[0][2] is None else np.stack([starts[row][2] for row in rows]),
+            warm_start=controllers[0].warm_start,
+        )
+        assert isinstance(x, torch.Tensor)
+        return x
 
     def follow(self) -> Round:
         """Have each lane follow its plan until it needs the next one; those whose episode ends go on with the next seed."""
         if self._planned is not None:
             self._planned.synchronize()
-        plans = self._plans.numpy().astype(np.float64)
-        agree = bool((plans[len(self.lanes) :] == plans[0]).all())
-        records, traces, going_on = [], [], []
-        for lane, plan in zip(self.lanes, plans, strict=False):
-            if lane.follow(plan):
-                going_on.append(lane)
-                continue
-            records.append(lane.finish())
-            traces.append(lane.trace())
-            seed = next(self._queue, None)
-            if seed is None:
-                lane.close()
-            else:
-                lane.start(seed)
-                going_on.append(lane)
+        agree, records, traces, going_on = True, [], [], []
+        for lanes, x in self._plans:
+            plans = x.numpy().astype(np.float64)
+            agree &= bool((plans[len(lanes) :] == plans[0]).all())
+            for lane, plan in zip(lanes, plans, strict=False):
+                if lane.follow(plan):
+                    going_on.append(lane)
+                    continue
+                records.append(lane.finish())
+                traces.append(lane.trace())
+                seed = next(self._queue, None)
+                if seed is None:
+                    lane.close()
+                else:
+                    lane.start(seed)
+                    going_on.append(lane)
         self.lanes = going_on
         return Round(records, traces, agree)
 

@@ -24,6 +24,7 @@ class Seen:
         info: what the world says of itself, such as the coverage.
         scene: the world, for people.
         plan: the plan taken up at this moment, in the world's units; None where the one before goes on, and at the end.
+        guess: what it grew from beside noise, the rest of the plan before; None where from noise alone.
         ended: whether the episode ended here.
     """
 
@@ -32,6 +33,7 @@ class Seen:
     info: Mapping[str, Any]
     scene: UInt8[np.ndarray, "height width 3"]
     plan: Float[np.ndarray, "horizon action"] | None
+    guess: Float[np.ndarray, "horizon action"] | None
     ended: bool
 
 
@@ -65,7 +67,8 @@ def watch(
             # What is seen is kept before the plan is made: a plan draws from the generator, a picture must not.
             history = controller.history()
             plan = controller.plan() if controller.needs_plan and not ended else None
-            yield Seen(step, history, info, np.asarray(env.render(), dtype=np.uint8), plan, ended)
+            guess = None if plan is None else controller.guess
+            yield Seen(step, history, info, np.asarray(env.render(), dtype=np.uint8), plan, guess, ended)
             if ended:
                 return
             obs, _, terminated, truncated, info = env.step(controller.act())

@@ -5,16 +5,16 @@ Whatever an environment refuses is told as the user's mistake, in one line that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
 
 from diffpolicy.errors import ConfigError, ObservationError
-from diffpolicy.evaluation.controller import name_observation
+from diffpolicy.evaluation.controller import Controller, name_observation
 
-ACTING = ("action_horizon", "speed", "samples", "noise_scale", "noise_kept", "patience", "delay")
+ACTING = ("action_horizon", "speed", "noise_scale", "warm_start", "patience", "delay")
 """How a policy acts: settings of a rollout, arguments and attributes of a controller, and lines of `eval.json` alike."""
 
 
@@ -29,11 +29,12 @@ class RolloutSettings:
     sampler: str | None = None
     action_horizon: int | None = None
     speed: float | None = None
-    samples: int | None = None
     noise_scale: float | None = None
-    noise_kept: float | None = None
+    warm_start: float | None = None
     patience: int | None = None
     delay: int = 0
+    controller: Callable[..., Controller] = Controller
+    """What follows plans: a subclass acts in another way. Workers must be able to import it."""
     max_steps: int | None = None
 
     def __post_init__(self) -> None:

@@ -28,7 +28,8 @@ def training_facts(
             "actions",
             f"{policy.pred_horizon} predicted, {policy.action_horizon} executed, speed {policy.execution_speed:g}, "
             f"noise of standard deviation {policy.noise_scale:g}"
-            + (f", 1 after standing still for {policy.patience} steps" if policy.patience else ""),
+            + (f", 1 after standing still for {policy.patience} steps" if policy.patience else "")
+            + (f"; {policy.warm_start:.0%} of the way spared by the plan before" if policy.warm_start else ""),
         ),
         (
             "network, objective",

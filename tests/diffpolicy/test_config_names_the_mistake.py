@@ -115,10 +115,10 @@ MISTAKES = {
     "no modes": (DIRECT % ("mixture, modes: 0", 1), "policy.objective: modes is 0; it must be positive"),
     "modes of no width": (DIRECT % ("mixture, least_std: 0", 1), "policy.objective: least_std is 0.0; it must be pos"),
     "another objective": (DIRECT % ("gan", 1), "policy.objective: .*'gan' .*'flow', 'ddpm', 'edm', 'regression', 'mix"),
-    "no plans": ("policy: {samples: 0}", "policy: samples is 0; it must be positive"),
-    "half a plan": ("policy: {samples: 1.5}", "policy.samples: .*integer.*found 1.5"),
+    "no network": ("policy: {members: 0}", "policy: members is 0; it must be positive"),
+    "half a network": ("policy: {members: 1.5}", "policy.members: .*integer.*found 1.5"),
     "negative scale": ("policy: {noise_scale: -1}", "policy: noise_scale is -1.0; it must be 0 or more"),
-    "always the same noise": ("policy: {noise_kept: 1}", "policy: noise_kept is 1.0; .* less than 1"),
+    "all the way spared": ("policy: {warm_start: 1}", "policy: warm_start is 1.0; .* less than 1"),
     "no draws": ("training: {draws: 0}", "training: draws is 0; it must be positive"),
     "a numbered teacher": ("training: {teacher: 3}", "training.teacher: .*string.*found 3"),
     # not YAML

@@ -40,9 +40,8 @@ CHANGED = ExperimentConfig(
 TAUGHT = ExperimentConfig(
     policy=PolicyConfig(
         observations=("pixels",),
-        samples=3,
         noise_scale=0.5,
-        noise_kept=0.25,
+        warm_start=0.25,
         image_encoder=ImageEncoderConfig(supervision=("state",), supervision_weight=2.0),
     ),
     training=TrainingConfig(teacher="runs/mine", draws=4),

@@ -107,7 +107,7 @@ def test_every_other_way_from_noise_to_plan(policy: dict[str, Any], make_checkpo
 
 
 def test_it_says_how_its_noise_is_drawn_in_evaluation(make_checkpoint: Make) -> None:
-    manner = {"samples": 3, "noise_scale": 0.5, "noise_kept": 0.25}
+    manner = {"noise_scale": 0.5, "patience": 9}
     card = diffpolicy.export.describe(load_policy(make_checkpoint(policy=manner)), "euler", 2)
     assert {name: card[name] for name in manner} == manner
     assert all(name in card["about"] for name in manner)

@@ -58,7 +58,7 @@ def test_eval_writes_what_it_says(
 ) -> None:
     out = tmp_path / "a folder" / ("far" * 40)
     options = ["--episodes", "3", "--seed", "500000", "--max-steps", "4", "--workers", "1", "--film", "0", "2"]
-    acting = ["--samples", "2", "--noise-scale", "0.5", "--noise-kept", "0.25"]
+    acting = ["--noise-scale", "0.5", "--warm-start", "0.25"]
     main(["eval", str(make_checkpoint()), *options, *acting, "--protocol", "diffusion_policy", "--out", str(out)])
     said = capsys.readouterr().out
     files = announced(said)
@@ -66,7 +66,7 @@ def test_eval_writes_what_it_says(
     assert all(path.stat().st_size > 500 for path in files)
     result = json.loads(files[0].read_text())
     assert (result["episodes"], result["protocol"]) == (3, "diffusion_policy")
-    assert (result["samples"], result["noise_scale"], result["noise_kept"]) == (2, 0.5, 0.25)
+    assert (result["noise_scale"], result["warm_start"]) == (0.5, 0.25)
     assert f"mean score {result['mean_score']:.3f}" in said
     assert "protocol diffusion_policy, seeds from 500000" in said
 

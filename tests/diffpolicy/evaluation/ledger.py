@@ -79,8 +79,6 @@ class Scribe(DiffusionPolicy):
             obs_horizon=OBS_HORIZON,
             pred_horizon=PRED_HORIZON,
             action_horizon=action_horizon,
-            samples=2,
-            noise_kept=0.5,
         )
         self.batches: list[list[int]] = []
         self.noise: list[list[tuple[float, float]]] = []

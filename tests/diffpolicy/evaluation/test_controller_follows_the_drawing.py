@@ -106,7 +106,7 @@ def test_noise_comes_from_the_seed_of_the_reset() -> None:
 def test_steps_and_sampler_reach_the_policy() -> None:
     policy = Diary()
     drive(Controller(policy, steps=3, sampler="ddim"), 1)
-    assert policy.asked == [{"steps": 3, "sampler": "ddim"}]
+    assert policy.asked == [{"steps": 3, "sampler": "ddim", "guess": None, "warm_start": 0.0}]
 
 
 def test_a_bare_array_is_the_one_observation() -> None:

@@ -58,19 +58,20 @@ def test_eval_json_holds_what_is_documented(make_checkpoint: Make, tmp_path: Pat
 
 def test_eval_json_says_how_noise_was_drawn(make_checkpoint: Make) -> None:
     """As it was asked for, or else as the policy's own config has it; 0 is asked for too."""
-    names, once = ("samples", "noise_scale", "noise_kept", "patience"), {"episodes": 1, "seed": 500_000, "max_steps": 2}
+    names, once = ("noise_scale", "warm_start", "patience"), {"episodes": 1, "seed": 500_000, "max_steps": 2}
     plain, own = (
         make_checkpoint("plain"),
-        make_checkpoint("own", policy=dict(zip(names, (3, 0.5, 0.25, 9), strict=True))),
+        make_checkpoint("own", policy=dict(zip(names, (0.5, 0.25, 9), strict=True))),
     )
     for checkpoint, asked, expected in (
-        (plain, {}, (1, 1.0, 0.0, 0)),
-        (own, {}, (3, 0.5, 0.25, 9)),
-        (own, {"samples": 2}, (2, 0.5, 0.25, 9)),
-        (own, {"samples": 1, "noise_scale": 0.0, "noise_kept": 0.0, "patience": 0}, (1, 0.0, 0.0, 0)),
+        (plain, {}, (1.0, 0.0, 0)),
+        (own, {}, (0.5, 0.25, 9)),
+        (own, {"warm_start": 0.5}, (0.5, 0.5, 9)),
+        (own, {"noise_scale": 0.0, "warm_start": 0.0, "patience": 0}, (0.0, 0.0, 0)),
     ):
         result = evaluate(checkpoint, **once, **asked)
         assert tuple(result[name] for name in names) == expected
+        assert result["controller"] == "Controller"
 
 
 class Started(gym.Wrapper):
@@ -116,9 +117,8 @@ MISTAKES: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "no steps": ({"max_steps": 0}, ConfigError, "max_steps is 0"),
     "no evaluations": ({"steps": 0}, ConfigError, "steps is 0"),
     "another objective's sampler": ({"sampler": "ddim"}, ConfigError, "'ddim' cannot solve 'flow'"),
-    "no plans": ({"samples": 0}, ConfigError, "samples is 0; at least 1 plan"),
     "noise of no size": ({"noise_scale": -1.0}, ConfigError, r"noise_scale is -1\.0; .* 0 or more"),
-    "always the same noise": ({"noise_kept": 1.0}, ConfigError, r"noise_kept is 1\.0; .* less than 1"),
+    "all the way spared": ({"warm_start": 1.0}, ConfigError, r"warm_start is 1\.0; .* less than 1"),
     "too long a plan": ({"action_horizon": 16}, ConfigError, "action_horizon 16 .*does not fit"),
     "nothing executed": ({"action_horizon": 0}, ConfigError, "action_horizon 0 .*does not fit"),
     "unknown world": ({"env": "diffpolicy/PushU-v0"}, ConfigError, "cannot make the environment 'diffpolicy/PushU-v0'"),

@@ -24,7 +24,7 @@ def scales(policy: DiffusionPolicy, states: list[np.ndarray], **choices: Any) ->
     for state in states:
         for controller in controllers:
             controller.observe(state)
-        noise, whole = (controller.noise() for controller in controllers)
+        noise, whole = (controller.start()[0] for controller in controllers)
         found.append(float((noise / whole).mean()))
         torch.testing.assert_close(noise, found[-1] * whole)
     return found
@@ -65,10 +65,10 @@ def test_a_reset_forgets(policy: DiffusionPolicy) -> None:
     controller = Controller(policy, noise_scale=0.5)
     for _ in range(10):
         controller.observe(HERE)
-        stuck = controller.noise()
+        stuck = controller.start()[0]
     controller.reset()
     controller.observe(HERE)
-    assert controller.noise().std() < 0.8 * stuck.std()
+    assert controller.start()[0].std() < 0.8 * stuck.std()
 
 
 def test_what_cannot_be(policy: DiffusionPolicy) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 
@@ -26,7 +27,7 @@ POLICIES: dict[str, dict[str, Any]] = {
     "noise on the way": {"backbone": WIDE, **STOCHASTIC},
     "narrow": {"backbone": NARROW},
     "convolutions": {"backbone": UNET},
-    "chosen of three": {"backbone": WIDE, "samples": 3, "noise_kept": 0.5},
+    "warm": {"backbone": WIDE, "warm_start": 0.5},
 }
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 SETTINGS = RolloutSettings(PUSHT, protocol="gym_pusht", action_horizon=4)
@@ -110,7 +111,7 @@ def test_workers_change_nothing(policy: dict[str, Any], make_checkpoint: Make) -
 
 
 @pytest.mark.parametrize(
-    "manner", [{}, {"samples": 3}, {"samples": 3, "noise_kept": 0.5, "noise_scale": 0.8}, {"noise_kept": 0.9}], ids=str
+    "manner", [{}, {"noise_scale": 0.8}, {"warm_start": 0.5}, {"warm_start": 0.3, "noise_scale": 0.8}], ids=str
 )
 def test_one_robot_by_hand_does_the_same(manner: dict[str, Any], make_checkpoint: Make) -> None:
     checkpoint = make_checkpoint()
@@ -130,15 +131,20 @@ def test_one_robot_by_hand_does_the_same(manner: dict[str, Any], make_checkpoint
     assert record.final_coverage == pytest.approx(info["coverage"], abs=1e-3)
 
 
+class Idle(Controller):
+    """One who acts as a plan says of its first moment alone."""
+
+    def actions(self, plan: np.ndarray) -> np.ndarray:
+        return np.tile(super().actions(plan)[:1], (self.action_horizon, 1))
+
+
 def test_each_manner_of_acting_is_another_way_there(make_checkpoint: Make) -> None:
     policy, found = load_policy(make_checkpoint()), {}
-    manners: list[dict[str, Any]] = [{}, {"samples": 3}, {"noise_scale": 0.5}, {"noise_kept": 0.9}]
+    manners: list[dict[str, Any]] = [{}, {"noise_scale": 0.5}, {"warm_start": 0.5}, {"controller": Idle}]
     for manner in manners:
         settings = RolloutSettings(PUSHT, protocol="gym_pusht", max_steps=30, action_horizon=4, **manner)
         found[str(manner)] = [record.final_coverage for record in rollout(policy, range(500_000, 500_010), settings)]
     assert len({tuple(coverages) for coverages in found.values()}) == len(manners)
-    same = RolloutSettings(
-        PUSHT, protocol="gym_pusht", max_steps=30, action_horizon=4, samples=1, noise_scale=1.0, noise_kept=0.0
-    )
+    same = RolloutSettings(PUSHT, protocol="gym_pusht", max_steps=30, action_horizon=4, noise_scale=1.0, warm_start=0.0)
     again = [record.final_coverage for record in rollout(policy, range(500_000, 500_010), same)]
     assert again == found["{}"]

@@ -1,7 +1,9 @@
-"""Of several plans the one is followed that best goes on with the plan before, and noise is kept as much as was asked."""
+"""The ways of acting that the benchmark tries do what their rows say."""
 
+import sys
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,12 @@ import pytest
 import torch
 
 from diffpolicy.config import PolicyConfig
-from diffpolicy.errors import ConfigError
 from diffpolicy.evaluation.controller import Controller
 from diffpolicy.policy import DiffusionPolicy
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
+
+from tried import EnsembledOverTime, KeptNoise, MostCoherent
 
 OBS_HORIZON, PRED_HORIZON = 3, 16
 Timing = tuple[int, int, float]
@@ -87,11 +92,10 @@ def followed(plans: list[np.ndarray], timing: Timing, steps: int) -> tuple[np.nd
         (3, 2, 1.5),
     ],
 )
-@pytest.mark.parametrize("kept", [0.0, 0.6])
-def test_the_plan_followed_is_the_closest_to_what_is_left_of_the_one_before(timing: Timing, kept: float) -> None:
+def test_the_plan_followed_is_the_closest_to_what_is_left_of_the_one_before(timing: Timing) -> None:
     action_horizon, delay, speed = timing
-    policy = Echo(samples=4, noise_kept=kept)
-    controller = Controller(policy, action_horizon=action_horizon, delay=delay, speed=speed, seed=3)
+    policy = Echo()
+    controller = MostCoherent(policy, samples=4, action_horizon=action_horizon, delay=delay, speed=speed, seed=3)
     done = drive(controller, 60)
     assert {plans.shape for plans in policy.plans} == {(4, PRED_HORIZON, 2)}
     expected, chosen = followed(policy.plans, timing, 60)
@@ -102,7 +106,7 @@ def test_the_plan_followed_is_the_closest_to_what_is_left_of_the_one_before(timi
 
 
 def test_a_plan_that_goes_on_with_the_one_before_is_followed() -> None:
-    controller = Controller(Echo(samples=3, action_horizon=4))
+    controller = MostCoherent(Echo(action_horizon=4), samples=3)
     rng = np.random.default_rng(0)
     controller.observe({"clock": np.zeros(1)})
     plan = rng.normal(size=(3, PRED_HORIZON, 2))
@@ -122,36 +126,29 @@ def test_a_plan_that_goes_on_with_the_one_before_is_followed() -> None:
 
 def test_where_nothing_is_left_of_the_plan_before_the_first_is_followed() -> None:
     whole = PRED_HORIZON - OBS_HORIZON + 1
-    policy = Echo(samples=3)
+    policy = Echo()
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # the mean of nothing is NaN, and said in a warning alone
-        done = drive(Controller(policy, action_horizon=whole), 3 * whole)
+        done = drive(MostCoherent(policy, samples=3, action_horizon=whole), 3 * whole)
     first = np.concatenate([plans[0, OBS_HORIZON - 1 :] for plans in policy.plans])
     np.testing.assert_array_equal(done, first)
 
 
-@pytest.mark.parametrize("samples", [1, 3])
-def test_with_nothing_kept_all_noise_is_the_generators(samples: int) -> None:
-    """Bit for bit what `policy.sample` would draw."""
-    controller, generator = Controller(Echo(), samples=samples, seed=7), torch.Generator().manual_seed(7)
-    for _ in range(5):
-        assert torch.equal(controller.noise(), torch.randn(samples, PRED_HORIZON, 2, generator=generator))
-
-
-def test_a_plan_is_what_the_policy_makes_of_its_own_noise(tiny: Any, make_policy: Any) -> None:
-    policy, state = make_policy(tiny()), np.array([100.0, 200.0, 300.0, 250.0, 1.0])
-    controller, generator = Controller(policy, seed=5), torch.Generator().manual_seed(5)
-    for _ in range(2):
-        done = [controller({"state": state}) for _ in range(8)]
-        plan = policy.sample({"state": np.tile(state, (1, 2, 1))}, generator=[generator])
-        np.testing.assert_array_equal(np.stack(done), plan[0, 0, 1:9].numpy())
+def test_with_nothing_kept_all_noise_is_the_generators() -> None:
+    controllers = [MostCoherent(Echo(), samples=3, seed=7), KeptNoise(Echo(), kept=0.0, seed=7)]
+    for controller, samples in zip(controllers, (3, 1), strict=True):
+        generator = torch.Generator().manual_seed(7)
+        for _ in range(5):
+            drawn = torch.randn(samples, PRED_HORIZON, 2, generator=generator)
+            assert torch.equal(controller.start()[0], drawn)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.9])
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_successive_noises_are_correlated_as_asked_and_no_larger(kept: float, scale: float) -> None:
-    controller = Controller(Echo(), samples=50, noise_kept=kept, noise_scale=scale)
-    noises = torch.stack([controller.noise() for _ in range(100)]).flatten(1).double() / scale
+    controllers = [KeptNoise(Echo(), kept=kept, noise_scale=scale, seed=seed) for seed in range(50)]
+    drawn = [torch.cat([controller.start()[0] for controller in controllers]) for _ in range(100)]
+    noises = torch.stack(drawn).flatten(1).double() / scale
     far_from_0 = 0.015 / (1 - kept) ** 0.5  # three standard errors of 160,000 numbers, fewer where they are alike
     assert abs(float(noises.mean())) < far_from_0
     assert noises.square().mean().item() == pytest.approx(1, abs=2 * far_from_0)
@@ -162,47 +159,35 @@ def test_successive_noises_are_correlated_as_asked_and_no_larger(kept: float, sc
     assert abs(float((noises[:, :800] * noises[:, 800:]).mean())) < far_from_0  # each sample has its own
 
 
-def test_noise_is_scaled_and_of_none_every_plan_is_the_same() -> None:
-    whole, half = (Controller(Echo(), noise_scale=scale, noise_kept=0.5) for scale in (1.0, 0.5))
-    for _ in range(4):
-        assert torch.equal(half.noise(), 0.5 * whole.noise())
-    still = Controller(Echo(), noise_scale=0.0, samples=2)
-    assert not still.noise().any()
-
-
-def test_a_reset_forgets_noise_and_plan() -> None:
-    policy = Echo(samples=3, noise_kept=0.8)
-    controller = Controller(policy, seed=1)
+@pytest.mark.parametrize(
+    ("way", "how"), [(MostCoherent, {"samples": 3}), (KeptNoise, {"kept": 0.8}), (EnsembledOverTime, {"decay": 0.5})]
+)
+def test_a_reset_forgets(way: type[Controller], how: dict[str, Any]) -> None:
+    policy = Echo()
+    controller = way(policy, seed=1, **how)
     first = drive(controller, 20)
     controller.reset()
     np.testing.assert_array_equal(drive(controller, 20), first)
     controller.reset(seed=2)
     other = drive(controller, 20)
-    np.testing.assert_array_equal(other, drive(Controller(policy, seed=2), 20))
+    np.testing.assert_array_equal(other, drive(way(policy, seed=2, **how), 20))
     np.testing.assert_array_equal(other[:4], policy.plans[10][0, OBS_HORIZON - 1 :][:4])  # the first of its plans
     assert not np.array_equal(other, first)
 
 
-def test_the_policys_own_manner_holds_unless_told_otherwise() -> None:
-    policy = Echo(samples=3, noise_scale=0.5, noise_kept=0.25)
-    own, told = Controller(policy), Controller(policy, samples=2, noise_scale=0.0, noise_kept=0.0)
-    assert (own.samples, own.noise_scale, own.noise_kept) == (3, 0.5, 0.25)
-    assert (told.samples, told.noise_scale, told.noise_kept) == (2, 0.0, 0.0)
-    assert (own.noise().shape, told.noise().shape) == ((3, PRED_HORIZON, 2), (2, PRED_HORIZON, 2))
-
-
-BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "no plans": ({"samples": 0}, "^samples is 0; at least 1 plan is drawn each time$"),
-    "fewer than none": ({"samples": -2}, "^samples is -2; "),
-    "negative": ({"noise_scale": -1.0}, r"^noise_scale is -1\.0; a standard deviation is 0 or more$"),
-    "no number": ({"noise_scale": float("nan")}, "^noise_scale is nan; "),
-    "all kept": ({"noise_kept": 1.0}, r"^noise_kept is 1\.0; .* at least 0 and less than 1$"),
-    "less than nothing kept": ({"noise_kept": -0.1}, r"^noise_kept is -0\.1; "),
-    "no share": ({"noise_kept": float("nan")}, "^noise_kept is nan; "),
-}
-
-
-@pytest.mark.parametrize(("choices", "message"), BAD.values(), ids=BAD)
-def test_what_cannot_be_is_refused_in_one_line(choices: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        Controller(Echo(), **choices)
+@pytest.mark.parametrize(("action_horizon", "speed"), [(4, 1.0), (2, 1.5), (14, 1.0)])
+def test_an_ensemble_is_the_weighted_mean_of_what_plans_say_of_a_moment(action_horizon: int, speed: float) -> None:
+    policy, decay = Echo(), 0.7
+    controller = EnsembledOverTime(policy, decay=decay, action_horizon=action_horizon, speed=speed, seed=3)
+    done = drive(controller, 30)
+    for time, action in enumerate(done):
+        said, weights = [], []
+        for number, candidates in enumerate(policy.plans[: time // action_horizon + 1]):
+            place = OBS_HORIZON - 1 + (time - number * action_horizon) * speed
+            if place <= PRED_HORIZON - 1:
+                before = int(place)
+                after = min(before + 1, PRED_HORIZON - 1)
+                said.append(candidates[0, before] + (place - before) * (candidates[0, after] - candidates[0, before]))
+                weights.append(np.exp(-decay * (time // action_horizon - number)))
+        np.testing.assert_allclose(action, np.average(said, axis=0, weights=weights), atol=1e-9)
+    assert action_horizon == 14 or len(said) > 1
