@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from diffpolicy import __version__
 from diffpolicy.checkpoint import find_checkpoint, load_checkpoint
-from diffpolicy.diffusion import sample, sampler_steps, standard_normal
+from diffpolicy.diffusion import look_times, sample, sampler_steps, standard_normal
 from diffpolicy.diffusion.samplers import Step
 from diffpolicy.errors import CheckpointError, ConfigError
 from diffpolicy.models import is_picture
@@ -41,7 +41,8 @@ _ABOUT = (
     "plan[0] belongs to the oldest of obs_horizon observations, one control step apart, the last being the present. Execute "
     "one action a control step: those that lie at the places of execute_at along the plan, read off linearly in between; "
     "then plan anew. In evaluation the noise is multiplied by noise_scale, or left as it is once nothing has moved far for "
-    "so many control steps as patience says."
+    "so many control steps as patience says. A program whose warm_start is above 0 takes the plan before too, as it looks "
+    "from now on; for the first plan of an episode export another that does not."
 )
 
 
@@ -58,43 +59,52 @@ class Exported(NamedTuple):
 
 
 def export_policy(
-    checkpoint: str | Path, path: Path, *, steps: int | None = None, sampler: str | None = None
+    checkpoint: str | Path,
+    path: Path,
+    *,
+    steps: int | None = None,
+    sampler: str | None = None,
+    warm_start: float = 0.0,
 ) -> Exported:
     """Write the policy of a checkpoint as one file for `torch.export.load`, and compare their plans.
 
     The program in it takes a list of observations in the order of the policy's keys, (batch, obs_horizon, *shape) in the
     world's units, float32 or for pictures uint8, and standard normal noise (batch, n, pred_horizon, action), float32. It
-    returns what `policy.sample` makes of them. Any batch and any n will do. Unlike the policy it takes NaN for a number.
+    returns what `policy.sample` makes of them. One that starts warm takes a guess too, (batch, pred_horizon, action).
+    Any batch and any n will do. Unlike the policy it takes NaN for a number.
 
     Args:
         checkpoint: a released name or a folder.
         path: the file, ending in `.pt2`; an earlier one is replaced once the new one has been compared.
         steps: network evaluations for a plan; the policy's own number when None.
         sampler: one that draws no noise on the way; the policy's own when None.
+        warm_start: the share of the way that a guess spares the program; 0 for one that takes none.
 
     Raises:
         CheckpointError: there is no such checkpoint, it was altered, or the program plans otherwise than the policy.
-        ConfigError: the path, the sampler or the steps are not possible, or the policy's task is no sequence of torch's
-            operations.
+        ConfigError: the path, the sampler, the steps or the start are not possible, or the policy's task is no sequence of
+            torch's operations.
         OSError: the file cannot be written; an earlier one is left as it was.
     """
     policy, meta = load_checkpoint(find_checkpoint(checkpoint))
     policy.eval().requires_grad_(False)
     steps = policy.config.steps if steps is None else steps
     sampler = sampler or policy.config.sampler
-    table = sampler_steps(policy.objective, sampler, steps)
+    if not 0 <= warm_start < 1:
+        raise ConfigError(f"warm_start is {warm_start}; a share of the way is at least 0 and less than 1")
+    table = sampler_steps(policy.objective, sampler, steps, 1 - warm_start)
     if any(step.next_noise for step in table):
         raise ConfigError(
             f"sampler {sampler!r} draws noise at every step, but an exported program draws none; sampler 'ddim' solves the "
             "same policy without"
         )
     identity = {"name": str(checkpoint), "identity": meta["identity"], "trained": meta["trained"]}
-    description = {**describe(policy, sampler, steps), "checkpoint": identity}
+    description = {**describe(policy, sampler, steps, warm_start), "checkpoint": identity}
     with _written_whole(path) as partial:
-        partial.write_bytes(_archive(_trace(_Plan(policy, sampler, steps)), description))
+        partial.write_bytes(_archive(_trace(_Plan(policy, sampler, steps, warm_start)), description))
         with partial.open("rb") as file:
             program = torch.export.load(file).module()
-        difference, of_range = _compare(program, policy, sampler, steps)
+        difference, of_range = _compare(program, policy, sampler, steps, warm_start)
         tolerance = _tolerance(table)
         if not of_range <= tolerance:  # so put, NaN is refused too
             raise CheckpointError(
@@ -105,7 +115,7 @@ def export_policy(
     return Exported(path, description, difference, of_range)
 
 
-def describe(policy: DiffusionPolicy, sampler: str, steps: int) -> dict[str, Any]:
+def describe(policy: DiffusionPolicy, sampler: str, steps: int, warm_start: float = 0.0) -> dict[str, Any]:
     """What a robot's program must know, as plain data: shapes and kinds of all inputs, time, and where they come from."""
     config = policy.config
     plan = ["batch", "n", config.pred_horizon, policy.action_dim]
@@ -131,7 +141,7 @@ def describe(policy: DiffusionPolicy, sampler: str, steps: int) -> dict[str, Any
         "action_horizon": config.action_horizon,
         "execution_speed": config.execution_speed,
         "noise_scale": config.noise_scale,
-        "warm_start": config.warm_start,
+        "warm_start": warm_start,
         "patience": config.patience,
         "execute_at": [config.obs_horizon - 1 + k * config.execution_speed for k in range(config.action_horizon)],
         "sampler": sampler,
@@ -142,14 +152,22 @@ def describe(policy: DiffusionPolicy, sampler: str, steps: int) -> dict[str, Any
 class _Plan(nn.Module):
     """`policy.sample` for noise that is given."""
 
-    def __init__(self, policy: DiffusionPolicy, sampler: str, steps: int) -> None:
+    def __init__(self, policy: DiffusionPolicy, sampler: str, steps: int, warm_start: float) -> None:
         super().__init__()
-        self.policy, self.sampler, self.steps = policy, sampler, steps
+        self.policy, self.sampler, self.steps, self.start = policy, sampler, steps, 1 - warm_start
 
-    def forward(self, obs: list[Tensor], noise: Float[Tensor, "batch n horizon action"]) -> Tensor:
+    def forward(
+        self,
+        obs: list[Tensor],
+        noise: Float[Tensor, "batch n horizon action"],
+        guess: Float[Tensor, "batch horizon action"] | None = None,
+    ) -> Tensor:
         policy = self.policy
+        how: dict[str, Any] = {"sampler": self.sampler, "steps": self.steps, "start": self.start}
+        if guess is not None:
+            noise = policy.warm(noise, guess, look_times(policy.objective, **how)[0])
         cond = policy.encode(dict(zip(policy.obs_shapes, obs, strict=True)))
-        x, _ = sample(policy.backbone, policy.objective, cond, noise, sampler=self.sampler, steps=self.steps)
+        x, _ = sample(policy.backbone, policy.objective, cond, noise, **how)
         return policy.normalizer.unnormalize("action", x)
 
 
@@ -158,8 +176,11 @@ def _trace(plan: _Plan) -> torch.export.ExportedProgram:
     batch, n = torch.export.Dim("batch", min=1), torch.export.Dim("n", min=1)
     # Sizes of 1 would be taken for constants.
     seen = list(_observations(policy, 2, torch.Generator().manual_seed(0)).values())
-    inputs = (seen, torch.zeros(2, 3, policy.config.pred_horizon, policy.action_dim))
-    sizes = {"obs": [{0: batch} for _ in policy.obs_shapes], "noise": {0: batch, 1: n}}
+    shape = (policy.config.pred_horizon, policy.action_dim)
+    inputs: tuple[Any, ...] = (seen, torch.zeros(2, 3, *shape))
+    sizes: dict[str, Any] = {"obs": [{0: batch} for _ in policy.obs_shapes], "noise": {0: batch, 1: n}}
+    if plan.start < 1:
+        inputs, sizes["guess"] = (*inputs, torch.zeros(2, *shape)), {0: batch}
     plan(*inputs)  # so that what is computed once and remembered is traced as numbers, not as how they come about
     try:
         with torch.no_grad(), _silence():
@@ -213,15 +234,18 @@ def _written_whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def _compare(program: nn.Module, policy: DiffusionPolicy, sampler: str, steps: int) -> tuple[float, float]:
+def _compare(
+    program: nn.Module, policy: DiffusionPolicy, sampler: str, steps: int, warm_start: float
+) -> tuple[float, float]:
     """The largest difference between plans of a program and of its policy: in units, and as a share of the range."""
     obs = _observations(policy, PLANS_COMPARED, torch.Generator().manual_seed(0))
     shape = (PLANS_COMPARED, 1, policy.config.pred_horizon, policy.action_dim)
     noise = standard_normal(shape, torch.Generator().manual_seed(1), policy.device)
-    theirs = program(list(obs.values()), noise)
-    ours = policy.sample(obs, sampler=sampler, steps=steps, generator=torch.Generator().manual_seed(1))
-    assert isinstance(ours, Tensor)
     low, high = _range(policy, "action", (policy.action_dim,))
+    guess = torch.lerp(low, high, torch.rand(PLANS_COMPARED, *shape[2:], generator=torch.Generator().manual_seed(2)))
+    theirs = program(list(obs.values()), noise, *([guess] if warm_start else []))
+    ours = policy.sample(obs, sampler=sampler, steps=steps, noise=noise, guess=guess, warm_start=warm_start)
+    assert isinstance(ours, Tensor)
     difference = (theirs - ours).abs()
     of_range = difference / torch.where(high > low, high - low, torch.ones_like(low))
     return float(difference.max()), float(of_range.max())

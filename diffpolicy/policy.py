@@ -25,6 +25,7 @@ from diffpolicy.diffusion import Generators, build_objective, look_times, noise_
 from diffpolicy.errors import ConfigError, ObservationError
 from diffpolicy.models import ObservationEncoder, Supervision, build_backbone
 from diffpolicy.normalizer import Normalizer
+from diffpolicy.policy_inputs import check_guess, check_noise, checked_observation
 from diffpolicy.tasks import Observation, load_task
 
 _STEPS_AT_ONCE = 2048
@@ -200,13 +201,15 @@ class DiffusionPolicy(nn.Module):
         rows = len(next(iter(observation.values())))
         if noise is None:
             noise = standard_normal((rows, n or 1, self.config.pred_horizon, self.action_dim), generator, self.device)
-        self._check_noise(noise, rows, n)
+        plan = (self.config.pred_horizon, self.action_dim)
+        check_noise(noise, rows, n, plan)
         sampler, steps = sampler or self.config.sampler, self.config.steps if steps is None else steps
         x, start = noise.to(self.device, torch.float32), 1.0
         if guess is not None:
             start -= self.config.warm_start if warm_start is None else warm_start
         if guess is not None and start < 1:
-            x = self._warm(x, guess, look_times(self.objective, sampler, steps, start)[0])
+            check_guess(guess, rows, plan)
+            x = self.warm(x, guess, look_times(self.objective, sampler, steps, start)[0])
         with self.in_use():
             x, path = sample(
                 self.backbone,
@@ -221,17 +224,24 @@ class DiffusionPolicy(nn.Module):
         x = self.normalizer.unnormalize("action", x)
         return (x, self.normalizer.unnormalize("action", path)) if return_path else x
 
-    def _warm(
-        self, noise: Float[Tensor, "batch n horizon action"], guess: Tensor | np.ndarray, t: float
+    def warm(
+        self,
+        noise: Float[Tensor, "batch n horizon action"],
+        guess: Float[Tensor | np.ndarray, "batch horizon action"],
+        t: float,
     ) -> Float[Tensor, "batch n horizon action"]:
-        """The states at a time whose data are the guess."""
+        """The states of a time whose data are a guess, in the world's units, and whose noise is given.
+
+        Raises:
+            ConfigError: the guess is not one plan for each observation.
+        """
         expected = (len(noise), *noise.shape[2:])
         if tuple(guess.shape) != expected:
             raise ConfigError(
                 f"guess has shape {tuple(guess.shape)}; expected {expected}: one plan for each observation"
             )
         x0 = self.normalizer.normalize("action", torch.as_tensor(guess).to(self.device, torch.float32))
-        return self.objective.corrupt(x0[:, None], noise, torch.full((len(noise),), t, device=self.device))
+        return self.objective.corrupt(x0[:, None], noise, torch.full((1,), t, device=self.device))
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -296,39 +306,7 @@ class DiffusionPolicy(nn.Module):
 
     def checked(self, obs: Mapping[str, Tensor | np.ndarray]) -> Observation:
         """What is observed, as tensors where the policy is. Raises an ObservationError that says what does not fit."""
-        checked: Observation = {}
-        for key, shape in self.obs_shapes.items():
-            if key not in obs:
-                raise ObservationError(
-                    f"observation lacks {key!r}: this policy observes {', '.join(self.obs_shapes)}; "
-                    f"found {', '.join(map(str, obs)) or 'nothing'}"
-                )
-            value = torch.as_tensor(obs[key])
-            # Features are made in single precision, as in training; not every device has double.
-            value = value if value.dtype == torch.uint8 else value.float()
-            expected = (self.config.obs_horizon, *shape)
-            if tuple(value.shape[1:]) != expected or not len(value):
-                wanted = ", ".join(map(str, ("batch", *expected)))
-                raise ObservationError(f"observation {key!r} has shape {tuple(value.shape)}; expected ({wanted})")
-            # Before it is moved: asking the device would wait for all that it has yet to do.
-            if value.dtype != torch.uint8 and not torch.isfinite(value).all():
-                raise ObservationError(
-                    f"observation {key!r} holds NaN or infinity; a sensor failed, so no plan is made"
-                )
-            checked[key] = value.to(self.device)
-        if len({len(value) for value in checked.values()}) > 1:
-            sizes = ", ".join(f"{key}: {len(value)}" for key, value in checked.items())
-            raise ObservationError(f"observations differ in batch size ({sizes})")
-        return checked
-
-    def _check_noise(self, noise: Tensor, rows: int, n: int | None) -> None:
-        shape, plan = tuple(noise.shape), (self.config.pred_horizon, self.action_dim)
-        if len(shape) != 4 or shape[0] != rows or shape[1] < 1 or shape[2:] != plan:
-            raise ConfigError(
-                f"noise has shape {shape}; expected ({rows}, n, {plan[0]}, {plan[1]}): for each observation that of n plans"
-            )
-        if n is not None and n != shape[1]:
-            raise ConfigError(f"n is {n}, but the noise given is that of {shape[1]} sequences each; leave n out")
+        return checked_observation(obs, self.obs_shapes, self.config.obs_horizon, self.device)
 
     def extra_repr(self) -> str:
         size = sum(math.prod(p.shape) for p in self.parameters())

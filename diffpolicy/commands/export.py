@@ -24,6 +24,7 @@ class ExportArguments:
     For example:
       diffpolicy export pusht-state
       diffpolicy export runs/pusht_state_mlp --steps 4 --out policy.pt2
+      diffpolicy export pusht-state --steps 2 --warm-start 0.5 --out warm.pt2
       diffpolicy export runs/pusht_keypoints_unet_paper --sampler ddim --steps 10
     """
 
@@ -35,6 +36,8 @@ class ExportArguments:
     """Network evaluations a plan, fixed in the file; the policy's own unless given."""
     sampler: Sampler | None = None
     """The policy's own unless given. (ddpm draws noise on the way, so a policy trained for it is exported with ddim.)"""
+    warm_start: float = 0.0
+    """Share of the way spared by a guess, such as what is left of the plan before, which the program then takes as well."""
 
 
 def run(argv: list[str]) -> None:
@@ -47,7 +50,13 @@ def run(argv: list[str]) -> None:
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
     with console.status("exporting"):
-        exported = export_policy(arguments.checkpoint, path, steps=arguments.steps, sampler=arguments.sampler)
+        exported = export_policy(
+            arguments.checkpoint,
+            path,
+            steps=arguments.steps,
+            sampler=arguments.sampler,
+            warm_start=arguments.warm_start,
+        )
     console.print(f"written: {exported.path}")
     console.print(
         f"{path.stat().st_size / 1e6:.1f} MB; its plans for {PLANS_COMPARED} random observations differ from the policy's "

@@ -29,6 +29,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "unet1d, ddim instead of ddpm": (PAPER | UNET, {"sampler": "ddim", "steps": 2}),
     "transformer, two keys, another time, one step": (TWO_KEYS | TRANSFORMER, {"steps": 1}),
     "three networks": ({"members": 3}, {}),
+    "a warm start": ({}, {"steps": 3, "warm_start": 0.4}),
 }
 
 
@@ -57,9 +58,14 @@ def both(
     noise = torch.randn(filled(card["noise"]["shape"], batch, n), generator=torch.Generator().manual_seed(7))
     by_key = {each["key"]: value for each, value in zip(card["observations"], seen, strict=True)}
     how = {"sampler": card["sampler"], "steps": card["steps"]}
-    own = policy.sample(by_key, n, generator=torch.Generator().manual_seed(7), **how)
+    if not card["warm_start"]:
+        own = policy.sample(by_key, n, generator=torch.Generator().manual_seed(7), **how)
+        assert isinstance(own, Tensor)
+        return program(seen, noise), own
+    guess = 512 * torch.rand(batch, *noise.shape[2:], generator=torch.Generator().manual_seed(8))
+    own = policy.sample(by_key, noise=noise, guess=guess, warm_start=card["warm_start"], **how)
     assert isinstance(own, Tensor)
-    return program(seen, noise), own
+    return program(seen, noise, guess), own
 
 
 @pytest.mark.parametrize(("policy", "how"), CASES.values(), ids=CASES)
