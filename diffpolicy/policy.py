@@ -230,16 +230,7 @@ class DiffusionPolicy(nn.Module):
         guess: Float[Tensor | np.ndarray, "batch horizon action"],
         t: float,
     ) -> Float[Tensor, "batch n horizon action"]:
-        """The states of a time whose data are a guess, in the world's units, and whose noise is given.
-
-        Raises:
-            ConfigError: the guess is not one plan for each observation.
-        """
-        expected = (len(noise), *noise.shape[2:])
-        if tuple(guess.shape) != expected:
-            raise ConfigError(
-                f"guess has shape {tuple(guess.shape)}; expected {expected}: one plan for each observation"
-            )
+        """The states of a time whose data are a guess, in the world's units, and whose noise is given."""
         x0 = self.normalizer.normalize("action", torch.as_tensor(guess).to(self.device, torch.float32))
         return self.objective.corrupt(x0[:, None], noise, torch.full((1,), t, device=self.device))
 
