@@ -69,7 +69,7 @@ class CompareArguments:
 def draw_comparison(arguments: CompareArguments) -> None:
     """Draw, and say what was written."""
     if not arguments.checkpoints:
-        raise ConfigError("diffpolicy visualize compare: no checkpoint; give one or several, such as pusht-state")
+        raise ConfigError("compare: no checkpoint; give one or several, such as pusht-state")
     folder = arguments.out or results_folder("compare", arguments.checkpoints[0])
     console = Console(highlight=False, soft_wrap=True, markup=False)
     console.print(f"written: {start(arguments, folder)}")
