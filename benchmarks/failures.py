@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from diffpolicy.checkpoint import load_checkpoint
-from diffpolicy.commands.moment import agent_px, drawable
 from diffpolicy.evaluation.evaluate import settings_of
+from diffpolicy.evaluation.moment import agent_px, drawable
 from diffpolicy.evaluation.watch import watch
 from diffpolicy.visualization.episodes import episodes_picture
 from diffpolicy.visualization.video import write_picture

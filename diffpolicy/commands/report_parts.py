@@ -17,11 +17,11 @@ import numpy as np
 from diffpolicy_envs.pusht import SUCCESS_COVERAGE, block_corners
 
 from diffpolicy.checkpoint import find_checkpoint, load_policy, read_meta
-from diffpolicy.commands.moment import moment_in
 from diffpolicy.device import chosen_device
 from diffpolicy.errors import ConfigError
 from diffpolicy.evaluation.evaluate import settings_of
 from diffpolicy.evaluation.metrics import EpisodeRecord, wilson_interval
+from diffpolicy.evaluation.moment import moment_in
 from diffpolicy.evaluation.rollout import LANES, rollout
 from diffpolicy.evaluation.traces import read_traces
 from diffpolicy.evaluation.world import ACTING, RolloutSettings, make_env

@@ -12,11 +12,12 @@ import tyro
 from rich.console import Console
 
 from diffpolicy.commands.arguments import results_folder, short_name
-from diffpolicy.commands.moment import Moment, MomentArguments, moment_of
+from diffpolicy.commands.moment import MomentArguments, moment_of
 from diffpolicy.config_objectives import SAMPLERS, Sampler
 from diffpolicy.errors import ConfigError
 
 if TYPE_CHECKING:
+    from diffpolicy.evaluation.moment import Moment
     from diffpolicy.visualization.comparison import Case
 
 _MOST = 6

@@ -15,7 +15,6 @@ from rich.console import Console
 
 from diffpolicy.commands.arguments import results_folder, short_name
 from diffpolicy.commands.eval import read_json
-from diffpolicy.commands.moment import agent_px, drawable, plan_px
 from diffpolicy.config_objectives import Sampler
 from diffpolicy.errors import ConfigError
 
@@ -118,6 +117,7 @@ def start(arguments: FilmArguments, folder: Path) -> list[Path]:
     """
     from diffpolicy.checkpoint import find_checkpoint, load_policy, read_meta
     from diffpolicy.evaluation.evaluate import settings_of
+    from diffpolicy.evaluation.moment import drawable
     from diffpolicy.evaluation.rollout import make_controller
     from diffpolicy.visualization.closed_loop import closed_loop_frames
     from diffpolicy.visualization.video import write_video
@@ -174,6 +174,7 @@ def act(
     """
     import torch
 
+    from diffpolicy.evaluation.moment import agent_px, drawable, plan_px
     from diffpolicy.evaluation.watch import watch
 
     # Their own source: the episode's noise is as it would be without them. From the same seed it would be the same noise;
@@ -204,6 +205,8 @@ def act(
 def _others(policy: DiffusionPolicy, seen: Seen, controller: Controller, n: int, generator: Any) -> np.ndarray:
     """Plans that the loop might have made at this moment."""
     import torch
+
+    from diffpolicy.evaluation.moment import drawable, plan_px
 
     noise = torch.randn((1, n, policy.config.pred_horizon, policy.action_dim), generator=generator)
     x = policy.sample(

@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from diffpolicy.commands.arguments import results_folder
-from diffpolicy.commands.moment import Moment, MomentArguments, agent_px, moment_of
+from diffpolicy.commands.moment import MomentArguments, moment_of
 from diffpolicy.errors import ConfigError
 
 if TYPE_CHECKING:
+    from diffpolicy.evaluation.moment import Moment
     from diffpolicy.evaluation.watch import Seen
     from diffpolicy.neighbours import Neighbours
     from diffpolicy.visualization.along_episode import Certainty
@@ -175,6 +176,7 @@ def _planned_moment(moment: Moment, seen: Seen, n: int) -> Any:
 
     import torch
 
+    from diffpolicy.evaluation.moment import agent_px
     from diffpolicy.visualization.along_episode import PlannedMoment
 
     plans, _ = dataclasses.replace(moment, history=seen.history).sample(n)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from diffpolicy.cli import main
-from diffpolicy.commands.visualize_field import frames_at
+from diffpolicy.evaluation.moment_field import frames_at
 
 QUICK = ["--n", "20", "--near", "2", "--grid", "4", "--levels", "3", "--out", "pictures"]
 EDM = {"objective": {"name": "edm"}, "sampler": "heun"}
