@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pusht_rows import CONTROLLER, NETWORKS, OBJECTIVES, RECIPES, ROWS, TRAINING, Row
 
-from diffpolicy.evaluation.metrics import mean_interval, wilson_interval
+from diffpolicy.intervals import mean_interval, wilson_interval
 
 _HEAD = """# Results
 

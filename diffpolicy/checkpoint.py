@@ -137,7 +137,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{folder / CONFIG}: altered since it was written; restore it, or train anew")
     check_files(folder, {WEIGHTS: digests.get(WEIGHTS)})
     stored = meta["experiment"]
-    policy = {key: value for key, value in stored["policy"].items() if _RETIRED.get(key) != value}
+    policy = {key: value for key, value in stored["policy"].items() if key not in _RETIRED or _RETIRED[key] != value}
     meta["experiment"] = config_from_dict(stored | {"policy": policy}, str(folder / CONFIG))
     return meta | {"identity": identity}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import pydantic
@@ -18,10 +19,10 @@ def positive(config: Any, *names: str) -> None:
 
 
 def not_negative(config: Any, *names: str) -> None:
-    """Refuse a config of which one of these fields is below 0."""
+    """Refuse a config of which one of these fields is below 0, or not finite."""
     for name in names:
-        if not getattr(config, name) >= 0:
-            raise ValueError(f"{name} is {getattr(config, name)}; it must be 0 or more")
+        if not 0 <= getattr(config, name) < math.inf:
+            raise ValueError(f"{name} is {getattr(config, name)}; it must be 0 or more, and finite")
 
 
 def shares(config: Any, *names: str) -> None:

@@ -56,6 +56,8 @@ class Exported(NamedTuple):
     """The largest between plans of the file and of the policy, in the actions' units."""
     difference_of_range: float
     """The largest as a share of the demonstrated range of the action."""
+    own_warm_start: float
+    """The policy's own in closed loop, whatever the program's."""
 
 
 def export_policy(
@@ -112,7 +114,7 @@ def export_policy(
                 f"range of actions, where rounding explains {tolerance:.2g}; try another version of torch (this is "
                 f"{torch.__version__})"
             )
-    return Exported(path, description, difference, of_range)
+    return Exported(path, description, difference, of_range, policy.config.warm_start)
 
 
 def describe(policy: DiffusionPolicy, sampler: str, steps: int, warm_start: float = 0.0) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from diffpolicy.diffusion import Generators, build_objective, look_times, noise_
 from diffpolicy.errors import ConfigError, ObservationError
 from diffpolicy.models import ObservationEncoder, Supervision, build_backbone
 from diffpolicy.normalizer import Normalizer
-from diffpolicy.policy_inputs import check_guess, check_noise, checked_observation
+from diffpolicy.policy_inputs import check_guess, check_noise, check_warm_start, checked_observation
 from diffpolicy.tasks import Observation, load_task
 
 _STEPS_AT_ONCE = 2048
@@ -38,6 +38,11 @@ class Batch(TypedDict):
     action: Float[Tensor, "batch horizon action"]
     mask: NotRequired[Bool[Tensor, "batch horizon"]]
     """True where an action is left out of the loss."""
+
+
+def executed(obs_horizon: int, action_horizon: int, speed: float) -> slice:
+    """The actions of x from the first to the last that are followed, at a speed, before looking again."""
+    return slice(obs_horizon - 1, obs_horizon + math.ceil((action_horizon - 1) * speed))
 
 
 class DiffusionPolicy(nn.Module):
@@ -83,9 +88,7 @@ class DiffusionPolicy(nn.Module):
     @property
     def executed(self) -> slice:
         """The actions of x that the closed loop follows before it looks again."""
-        first = self.config.obs_horizon - 1
-        reach = math.ceil((self.config.action_horizon - 1) * self.config.execution_speed)
-        return slice(first, first + reach + 1)
+        return executed(self.config.obs_horizon, self.config.action_horizon, self.config.execution_speed)
 
     def fit_normalizer(self, obs: Observation, action: Float[Tensor, "steps action"], *, mirror: bool) -> None:
         """Take the ranges of features and actions from recorded steps, and from their mirror images if asked.
@@ -204,11 +207,12 @@ class DiffusionPolicy(nn.Module):
         plan = (self.config.pred_horizon, self.action_dim)
         check_noise(noise, rows, n, plan)
         sampler, steps = sampler or self.config.sampler, self.config.steps if steps is None else steps
-        x, start = noise.to(self.device, torch.float32), 1.0
+        x, spared = noise.to(self.device, torch.float32), self.config.warm_start if warm_start is None else warm_start
+        check_warm_start(spared)
+        start = 1.0 if guess is None else 1 - spared
         if guess is not None:
-            start -= self.config.warm_start if warm_start is None else warm_start
-        if guess is not None and start < 1:
             check_guess(guess, rows, plan)
+        if guess is not None and spared:
             x = self.warm(x, guess, look_times(self.objective, sampler, steps, start)[0])
         with self.in_use():
             x, path = sample(
@@ -245,11 +249,18 @@ class DiffusionPolicy(nn.Module):
         finally:
             self.train(was_training)
 
-    def noise_levels(self, steps: int | None = None, sampler: str | None = None) -> Float[Tensor, " frames"]:
-        """The standard deviation of the noise in each frame of a path, in normalized units: 1 first, 0 last."""
-        return noise_levels(
-            self.objective, sampler or self.config.sampler, self.config.steps if steps is None else steps
-        )
+    def noise_levels(
+        self, steps: int | None = None, sampler: str | None = None, *, warm_start: float = 0.0
+    ) -> Float[Tensor, " frames"]:
+        """The standard deviation of the noise in each frame of a path, in normalized units: 1 first, 0 last.
+
+        Args:
+            steps: network evaluations; the config's number when None.
+            sampler: the config's when None.
+            warm_start: the share of the way that a guess spared; then the first frame has less noise.
+        """
+        steps = self.config.steps if steps is None else steps
+        return noise_levels(self.objective, sampler or self.config.sampler, steps, 1 - warm_start)
 
     def encode(
         self, obs: Observation, generator: torch.Generator | None = None, noise: float = 0.0

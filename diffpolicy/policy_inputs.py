@@ -65,8 +65,15 @@ def check_noise(noise: Tensor, rows: int, n: int | None, plan: tuple[int, int]) 
 
 
 def check_guess(guess: Tensor | np.ndarray, rows: int, plan: tuple[int, int]) -> None:
-    """Refuse a guess that is not one plan, of a shape (horizon, action), for each of so many observations."""
-    if tuple(guess.shape) != (rows, *plan):
-        raise ConfigError(
-            f"guess has shape {tuple(guess.shape)}; expected {(rows, *plan)}: one plan for each observation"
-        )
+    """Refuse a guess that is not one plan, of a shape (horizon, action), for each of so many observations, or not finite."""
+    wanted = (rows, *plan)
+    if tuple(guess.shape) != wanted:
+        raise ConfigError(f"guess has shape {tuple(guess.shape)}; expected {wanted}: one plan for each observation")
+    if not torch.isfinite(torch.as_tensor(guess)).all():
+        raise ConfigError("guess holds NaN or infinity; no plan starts from that")
+
+
+def check_warm_start(share: float) -> None:
+    """Refuse what is no share of the way from noise to plan."""
+    if not 0 <= share < 1:
+        raise ConfigError(f"warm_start is {share}; a share of the way is at least 0 and less than 1")

@@ -58,6 +58,12 @@ def run(argv: list[str]) -> None:
             warm_start=arguments.warm_start,
         )
     console.print(f"written: {exported.path}")
+    own = exported.own_warm_start
+    if own != arguments.warm_start:
+        console.print(
+            f"in closed loop the policy has a warm_start of {own:g}, this program of {arguments.warm_start:g}; "
+            "docs/deploy.md says how the two go together"
+        )
     console.print(
         f"{path.stat().st_size / 1e6:.1f} MB; its plans for {PLANS_COMPARED} random observations differ from the policy's "
         f"by at most {exported.difference:.1g} in the actions' units, {exported.difference_of_range:.1g} of their range"

@@ -42,6 +42,11 @@ class MomentArguments:
     out: Path | None = None
     """Folder for the pictures; runs/visualize-NAME unless given."""
 
+    @property
+    def begun(self) -> str:
+        """How the episode began, in words."""
+        return f"seed {self.seed}" if self.state is None else f"state {' '.join(map(str, self.state))}"
+
 
 def moment_of(arguments: MomentArguments) -> Moment:
     """Act from the start of the episode up to the step, and look there. Errors: see `moment_at`."""

@@ -94,12 +94,15 @@ def write_report(folder: Path) -> tuple[Path, list[str]]:
 
 
 def _read_evaluation(folder: Path) -> dict[str, Any] | None:
+    from diffpolicy.evaluation.metrics import EpisodeRecord
+
     path = folder / "eval.json"
     if not path.exists():
         return None
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        if result["records"] and result["checkpoint"]["identity"]:
+        records = [EpisodeRecord(**record) for record in result["records"]]
+        if records and result["checkpoint"]["identity"] and result["checkpoint"]["name"] and result["seed"] is not None:
             return dict(result)
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path}: not an evaluation ({error!r}); `diffpolicy eval` writes one") from None

@@ -20,11 +20,12 @@ from diffpolicy.checkpoint import find_checkpoint, load_policy, read_meta
 from diffpolicy.device import chosen_device
 from diffpolicy.errors import ConfigError
 from diffpolicy.evaluation.evaluate import settings_of
-from diffpolicy.evaluation.metrics import EpisodeRecord, wilson_interval
+from diffpolicy.evaluation.metrics import EpisodeRecord
 from diffpolicy.evaluation.moment import moment_in
 from diffpolicy.evaluation.rollout import LANES, rollout
 from diffpolicy.evaluation.traces import read_traces
 from diffpolicy.evaluation.world import ACTING, RolloutSettings, make_env
+from diffpolicy.intervals import wilson_interval
 from diffpolicy.training.card import training_facts
 from diffpolicy.training.log import read_log
 from diffpolicy.visualization.episode_charts import Episodes
@@ -74,6 +75,8 @@ def films_part(checkpoint: Path, result: Result, left_out: list[str]) -> list[st
     best, worst = chosen_episodes(episodes)
     shown = []
     with _or_left_out("films", left_out), tempfile.TemporaryDirectory() as place:
+        if result.get("controller", "Controller") != "Controller":
+            raise ConfigError(f"the policy acted through {result['controller']}, which this command does not know")
         policy = load_policy(checkpoint, chosen_device(result["device"]))
         films = {records[index].seed: Path(place) / f"{index}.mp4" for index in best + worst}
         # Where a plan was the same in every row, it is the same among few; elsewhere lanes must be as many as they were.
@@ -244,6 +247,7 @@ def _facts(result: Result) -> list[tuple[str, object]]:
         ("starts", f"protocol {result['protocol']}, seeds {seed} to {seed + result['episodes'] - 1}"),
         ("a plan", f"sampler {result['sampler']}, {result['nfe']} network evaluations{warm}"),
         ("noise", noise),
+        *([("controller", result["controller"])] if result.get("controller", "Controller") != "Controller" else []),
         ("acting", f"{result['action_horizon']} actions a plan, speed {result['speed']:g}, delay {result['delay']}"),
         ("scores", "score: best reward of an episode; success: whether it was ever solved; intervals of 95%"),
         ("run", f"{result['wall_s']:g} s on {result['device']}, torch {result['torch']}{alike}"),

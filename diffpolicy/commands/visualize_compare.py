@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from diffpolicy.evaluation.moment import Moment
     from diffpolicy.visualization.comparison import Case
 
-_MOST = 6
 # Fewer samples do not tell two overlapping ways from one.
 _COUNTED = 512
 
@@ -84,19 +84,19 @@ def start(arguments: CompareArguments, folder: Path) -> Path:
         ConfigError: numbers out of range, too many panels, or policies that cannot be asked about one moment.
         ObservationError: an environment shows something else than its policy observes.
     """
-    from diffpolicy.visualization.comparison import comparison_picture
+    from diffpolicy.visualization.comparison import MOST_CASES, comparison_picture
     from diffpolicy.visualization.modes import MOST_PLANS
     from diffpolicy.visualization.video import write_picture
 
     rows = len(arguments.checkpoints) * max(1, len(arguments.samplers))
-    if max(rows, len(arguments.steps)) > _MOST:
+    if max(rows, len(arguments.steps)) > MOST_CASES:
         raise ConfigError(
-            f"{rows} rows (policies times samplers) and {len(arguments.steps)} step counts; at most {_MOST} of each fit"
+            f"{rows} rows (policies times samplers) and {len(arguments.steps)} step counts; at most {MOST_CASES} of each fit"
         )
     if not 1 <= arguments.n <= MOST_PLANS:
         raise ConfigError(f"--n is {arguments.n}; expected 1 to {MOST_PLANS} sequences")
-    if arguments.noise_scale is not None and not arguments.noise_scale >= 0:
-        raise ConfigError(f"noise scale is {arguments.noise_scale:g}; a standard deviation is 0 or more")
+    if arguments.noise_scale is not None and not 0 <= arguments.noise_scale < math.inf:
+        raise ConfigError(f"noise scale is {arguments.noise_scale:g}; a standard deviation is 0 or more, and finite")
     names_of(arguments)
     moments = moments_of(arguments)
     folder.mkdir(parents=True, exist_ok=True)

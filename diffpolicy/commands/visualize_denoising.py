@@ -55,8 +55,7 @@ def start(arguments: DenoisingArguments, folder: Path) -> list[Path]:
         write_picture(strip, denoising_strip(path, moment.scene, panels=panels, noise_levels=levels, **moment.look))
         title, subtitle = f"{arguments.n} samples of p(x | y)", f"{moment.steps} network evaluations each"
         write_picture(still, plan_picture(plans, moment.scene, title=title, subtitle=subtitle, **moment.look))
-        begun = f"seed {arguments.seed}" if arguments.state is None else f"state {' '.join(map(str, arguments.state))}"
-        whose = f"{arguments.checkpoint} · {begun} · step {arguments.at} · {moment.sampler}"
+        whose = f"{arguments.checkpoint} · {arguments.begun} · step {arguments.at} · {moment.sampler}"
         html = denoising_page(path, moment.scene, nfe=moment.steps, noise_levels=levels, subtitle=whose, **moment.look)
         page.write_text(html, encoding="utf-8")
     return [*films, strip, still, page]

@@ -79,7 +79,7 @@ def start(arguments: FieldArguments, folder: Path) -> list[Path]:
             near=arguments.near,
         )
     which = f"action {action} of 0 to {moment.policy.config.pred_horizon - 1}"
-    where = f"{which}; {short_name(arguments.checkpoint)}, seed {arguments.seed}, control step {arguments.at}"
+    where = f"{which}; {short_name(arguments.checkpoint)}, {arguments.begun}, control step {arguments.at}"
     look: dict[str, Any] = {"quantity": arguments.what, "subtitle": where, "agent_px": moment.agent_px}
     look["workspace_px"] = moment.task.workspace_px
     written = [folder / "field.png"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -69,6 +68,9 @@ class FilmArguments:
     """Standard deviation of the noise that plans start from; the policy's own unless given."""
     warm_start: float | None = None
     """Share of the way spared by starting from what is left of the plan before; the policy's own unless given."""
+    patience: int | None = None
+    """Control steps of standing still after which plans start from full noise, 0 for never; the policy's own unless
+    given."""
     max_steps: int | None = None
     """Length of the episode; the environment's own unless given."""
     fps: float = 5.0
@@ -119,19 +121,20 @@ def start(arguments: FilmArguments, folder: Path) -> list[Path]:
     from diffpolicy.evaluation.evaluate import settings_of
     from diffpolicy.evaluation.moment import drawable
     from diffpolicy.evaluation.rollout import make_controller
+    from diffpolicy.policy import executed
     from diffpolicy.visualization.closed_loop import closed_loop_frames
     from diffpolicy.visualization.video import write_video
 
     most_fps = 50 if arguments.gif else 1000
-    if arguments.n < 0 or not 0 < arguments.fps <= most_fps:
+    if arguments.n < 0 or not 0.1 <= arguments.fps <= most_fps:
         raise ConfigError(
-            f"--n is {arguments.n} and --fps is {arguments.fps:g}; n must be at least 0, fps above 0 and at most {most_fps}"
+            f"--n is {arguments.n} and --fps is {arguments.fps:g}; n must be at least 0, fps at least 0.1 and at most {most_fps}"
         )
     checkpoint = find_checkpoint(arguments.checkpoint)
     policy = load_policy(checkpoint, arguments.device)
     task = drawable(policy)
-    names = ("protocol", "env", "steps", "sampler", "action_horizon", "speed", "noise_scale", "warm_start", "max_steps")
-    changes: dict[str, Any] = {name: getattr(arguments, name) for name in names}
+    names = ("protocol", "env", "steps", "sampler", "action_horizon", "speed", "noise_scale", "warm_start", "patience")
+    changes: dict[str, Any] = {name: getattr(arguments, name) for name in (*names, "max_steps")}
     changes["env_kwargs"] = read_json(arguments.env_kwargs)
     settings = settings_of(read_meta(checkpoint)["experiment"], **changes)
     controller = make_controller(policy, settings)
@@ -141,8 +144,7 @@ def start(arguments: FilmArguments, folder: Path) -> list[Path]:
         episode = act(
             policy, settings, controller, arguments, on_step=lambda step: status.update(f"acting: step {step}")
         )
-    first, shown = policy.config.obs_horizon - 1, len(episode.samples) > 0
-    reach = math.ceil((controller.action_horizon - 1) * controller.speed)
+    shown = len(episode.samples) > 0
     films = [folder / "film.mp4", *([folder / "film.gif"] if arguments.gif else [])]
     for film in films:
         frames = closed_loop_frames(
@@ -152,7 +154,7 @@ def start(arguments: FilmArguments, folder: Path) -> list[Path]:
             np.array(episode.coverage),
             samples=np.stack(episode.samples) if shown else None,
             agent_px=np.stack(episode.agent_px) if episode.agent_px else None,
-            executed=slice(first, first + reach + 1),
+            executed=executed(policy.config.obs_horizon, controller.action_horizon, controller.speed),
             speed=controller.speed,
             title=f"{arguments.name or short_name(arguments.checkpoint)} in closed loop",
             subtitle=_subtitle(policy, controller, arguments),
@@ -197,7 +199,8 @@ def act(
             episode.plans.append(plan_px(drawable(policy), torch.as_tensor(seen.plan)))
             if arguments.n:
                 episode.samples.append(_others(policy, seen, controller, arguments.n, generator))
-    if episode.samples and all(np.ptp(samples, axis=0).max() < 1e-2 for samples in episode.samples):
+    looks = zip(episode.plans, episode.samples, strict=False)
+    if all(np.abs(samples - plan).max() < 1e-2 for plan, samples in looks):
         episode.samples = []  # a policy that always says the same has no others
     return episode
 
@@ -214,7 +217,7 @@ def _others(policy: DiffusionPolicy, seen: Seen, controller: Controller, n: int,
         steps=controller.steps,
         sampler=controller.sampler,
         generator=generator,
-        noise=controller.noise_scale * noise,
+        noise=seen.noise_size * noise,
         guess=None if seen.guess is None else seen.guess[None],
         warm_start=controller.warm_start,
     )

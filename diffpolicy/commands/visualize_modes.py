@@ -73,7 +73,7 @@ def start(arguments: ModesArguments, folder: Path) -> list[Path]:
         plans, _ = moment.sample(arguments.n)
         found = modes(plans)
     written = [folder / "modes.png"]
-    where = f"{arguments.checkpoint}, seed {arguments.seed}, control step {arguments.at}"
+    where = f"{arguments.checkpoint}, {arguments.begun}, control step {arguments.at}"
     shown: dict[str, Any] = {"found": found, "subtitle": f"{where}; {moment.steps} network evaluations a sample"}
     if near is not None:
         import torch
@@ -87,6 +87,10 @@ def start(arguments: ModesArguments, folder: Path) -> list[Path]:
     numbers = {
         "checkpoint": arguments.checkpoint,
         "seed": arguments.seed,
+        "state": arguments.state,
+        "protocol": moment.settings.protocol,
+        "sampler": moment.sampler,
+        "nfe": moment.steps,
         "step": arguments.at,
         **_about_modes(plans, found),
         "demonstrated": None if near is None else _about_neighbours(near, shown["demonstrated"], plans, found),
@@ -164,7 +168,7 @@ def _along_episode(arguments: ModesArguments, moment: Moment) -> tuple[Any, Cert
             tick(1)
     known = certainty(moments)
     subtitle = (
-        f"{arguments.checkpoint}, seed {arguments.seed}, {steps} control steps; {arguments.n} samples at each of "
+        f"{arguments.checkpoint}, {arguments.begun}, {steps} control steps; {arguments.n} samples at each of "
         f"{len(moments)} moments at which it planned; shown: the first, and the widest spread of each equal part"
     )
     px = moment.task.workspace_px

@@ -48,7 +48,8 @@ class _Direct(Objective):
         return t, 1.0
 
     def noise_level(self, t: float) -> float:
-        return t
+        """Of the state that a look is used on: later looks are given the plan before, without noise."""
+        return float(t == 1)
 
     def score(self, output: Tensor, x: Tensor, t: float) -> Tensor:
         raise self._no_field()

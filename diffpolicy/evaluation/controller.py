@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
+from diffpolicy.config_objectives import check_sampler
 from diffpolicy.errors import ConfigError, ObservationError
 from diffpolicy.policy import DiffusionPolicy
+from diffpolicy.policy_inputs import check_warm_start
 
 _STILL = 0.08
 """Root mean square distance of two observations, in half ranges of the demonstrations, below which nothing moved far."""
@@ -70,10 +73,15 @@ class Controller:
             raise ConfigError(
                 f"speed is {self.speed}; a plan is followed at a positive speed, 1 as it was demonstrated"
             )
-        if not self.noise_scale >= 0:
-            raise ConfigError(f"noise_scale is {self.noise_scale}; a standard deviation is 0 or more")
-        if not 0 <= self.warm_start < 1:
-            raise ConfigError(f"warm_start is {self.warm_start}; a share of the way is at least 0 and less than 1")
+        if not 0 <= self.noise_scale < math.inf:
+            raise ConfigError(f"noise_scale is {self.noise_scale}; a standard deviation is 0 or more, and finite")
+        check_warm_start(self.warm_start)
+        if self.warm_start:  # before the robot moves: the first plan is made without
+            try:
+                solved: Any = sampler or config.sampler
+                check_sampler(config.objective, solved, steps or config.steps, self.warm_start)
+            except ValueError as error:
+                raise ConfigError(str(error)) from None
         if self.patience < 0:
             raise ConfigError(f"patience is {self.patience}; it is a number of control steps, 0 for none")
         if self.patience and not policy.encoder.numbers:
@@ -102,6 +110,7 @@ class Controller:
         self._places: deque[torch.Tensor] = deque(maxlen=1 + math.ceil(self.patience / self.action_horizon))
         self._plan: np.ndarray | None = None
         self.guess: np.ndarray | None = None
+        self.noise_size = self.noise_scale
 
     def __call__(self, obs: Mapping[str, np.ndarray] | np.ndarray) -> Float[np.ndarray, " action"]:
         """The action for this step.
@@ -151,7 +160,8 @@ class Controller:
         """
         still = self._stands_still()
         self.guess = None if still or not self.warm_start else self.rest()
-        return (1.0 if still else self.noise_scale) * self.noise(), self.guess
+        self.noise_size = 1.0 if still else self.noise_scale
+        return self.noise_size * self.noise(), self.guess
 
     def noise(self) -> Float[torch.Tensor, "n horizon action"]:
         """Standard normal numbers for the next plans; one plan, unless there is a choice."""

@@ -101,7 +101,7 @@ def evaluate(
         "nfe": settings.steps or config.steps,
         "sampler": settings.sampler or config.sampler,
         **{name: getattr(acting, name) for name in ACTING},
-        "controller": type(acting).__name__,
+        "controller": _named(settings.controller),
         "lanes": LANES,
         "rows_agree": rows_agree,
         "device": device,
@@ -110,6 +110,12 @@ def evaluate(
         "wall_s": round(time.perf_counter() - began, 2),
         **summarize([records[seed] for seed in job.seeds]),
     }
+
+
+def _named(controller: Any) -> str:
+    """What acted, with what it was made with beside the settings."""
+    made = ", ".join(f"{key}={value!r}" for key, value in getattr(controller, "keywords", {}).items())
+    return f"{getattr(controller, 'func', controller).__name__}{f'({made})' if made else ''}"
 
 
 def _all_rounds(own: Iterator[Round], others: Workers) -> Iterator[Round]:

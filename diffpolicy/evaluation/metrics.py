@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-_Z = 1.959964  # the normal distribution's 97.5% point
+from diffpolicy.intervals import mean_interval, wilson_interval
 
 
 @dataclass(frozen=True)
@@ -30,28 +29,6 @@ class EpisodeRecord:
     success: bool
     steps: int
     final_coverage: float | None
-
-
-def wilson_interval(successes: int | float, n: int) -> tuple[float, float]:
-    """95% confidence interval of a proportion (Wilson 1927), as fractions; honest near 0 and 1 and for small n."""
-    p = successes / n
-    center = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z / (1 + _Z**2 / n) * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
-    return max(0.0, center - half), min(1.0, center + half)
-
-
-def mean_interval(values: Sequence[float]) -> tuple[float, float]:
-    """95% confidence interval of a mean by the normal approximation, for scores over many episodes.
-
-    Fractions stay fractions. One value says nothing of its spread: its interval is [0, 1] for a fraction, and for a
-    score of another kind, which has no such bounds, the value itself.
-    """
-    array = np.asarray(values, dtype=float)
-    mean, fractions = float(array.mean()), bool(((array >= 0) & (array <= 1)).all())
-    if len(array) == 1:
-        return (0.0, 1.0) if fractions else (mean, mean)
-    half = _Z * float(array.std(ddof=1)) / math.sqrt(len(array))
-    return (max(0.0, mean - half), min(1.0, mean + half)) if fractions else (mean - half, mean + half)
 
 
 def summarize(records: Sequence[EpisodeRecord]) -> dict[str, Any]:

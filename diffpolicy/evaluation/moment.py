@@ -133,12 +133,14 @@ def drawable(policy: DiffusionPolicy) -> Drawable:
     """The policy's task, as one that says where actions lie in a picture.
 
     Raises:
-        ConfigError: it does not say.
+        ConfigError: it does not say, or plans are of one action.
     """
     if not isinstance(policy.task, Drawable):
         raise ConfigError(
             f"task {policy.config.task!r} has no workspace_px and plan_px(action): its plans have no place in a picture"
         )
+    if policy.config.pred_horizon < 2:
+        raise ConfigError("policy.pred_horizon is 1: one action is a point, and pictures of plans draw lines")
     return policy.task
 
 

@@ -93,11 +93,12 @@ def read_traces(folder: Path, records: Sequence[EpisodeRecord]) -> dict[str, np.
             arrays = {name: file[name] for name in file.files}
         seeds, rewards = arrays["seeds"].tolist(), arrays["rewards"]
         steps, best = np.isfinite(rewards).sum(axis=1).tolist(), np.nanmax(rewards, axis=1).tolist()
+        found = list(zip(seeds, steps, best, strict=True))
     except FileNotFoundError:
         raise ConfigError(f"{path}: missing; `diffpolicy eval` writes it") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ConfigError(f"{path}: damaged ({error!r}); evaluate again") from None
-    if list(zip(seeds, steps, best, strict=True)) != [(one.seed, one.steps, one.score) for one in records]:
+    if found != [(one.seed, one.steps, one.score) for one in records]:
         raise ConfigError(f"{path}: about other episodes than eval.json; evaluate again")
     return arrays
 

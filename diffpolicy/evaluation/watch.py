@@ -25,6 +25,7 @@ class Seen:
         scene: the world, for people.
         plan: the plan taken up at this moment, in the world's units; None where the one before goes on, and at the end.
         guess: what it grew from beside noise, the rest of the plan before; None where from noise alone.
+        noise_size: standard deviation of the noise that it grew from.
         ended: whether the episode ended here.
     """
 
@@ -34,6 +35,7 @@ class Seen:
     scene: UInt8[np.ndarray, "height width 3"]
     plan: Float[np.ndarray, "horizon action"] | None
     guess: Float[np.ndarray, "horizon action"] | None
+    noise_size: float
     ended: bool
 
 
@@ -67,8 +69,8 @@ def watch(
             # What is seen is kept before the plan is made: a plan draws from the generator, a picture must not.
             history = controller.history()
             plan = controller.plan() if controller.needs_plan and not ended else None
-            guess = None if plan is None else controller.guess
-            yield Seen(step, history, info, np.asarray(env.render(), dtype=np.uint8), plan, guess, ended)
+            scene, guess = np.asarray(env.render(), dtype=np.uint8), None if plan is None else controller.guess
+            yield Seen(step, history, info, scene, plan, guess, controller.noise_size, ended)
             if ended:
                 return
             obs, _, terminated, truncated, info = env.step(controller.act())

@@ -65,6 +65,8 @@ def start_episode(
     Raises:
         ConfigError: the environment refuses the seed, the protocol or the state.
     """
+    if not 0 <= seed < 2**63:
+        raise ConfigError(f"{settings.env}: cannot start from seed {seed}; seeds are at least 0 and less than 2^63")
     options: dict[str, Any] = {"protocol": settings.protocol} if settings.protocol else {}
     if state is not None:
         options = {"state": state}

@@ -13,7 +13,7 @@ from diffpolicy.visualization.modes import modes
 from diffpolicy.visualization.plans import FADE, Backdrop, PlanPanel, draw_time_bar
 from diffpolicy.visualization.style import INK, MUTED, Page
 
-MOST = 6
+MOST_CASES = 6
 _SIDE = 330.0
 _BAND = _SIDE * FADE / (1 + 2 * FADE)
 # Above and below the world of a panel, left of a row, and what the title and the colour bar need.
@@ -134,8 +134,10 @@ def comparison_picture(
 def _checked_grid(cases: Sequence[Sequence[Case | None]], rows: Sequence[str], columns: Sequence[str]) -> list[Case]:
     """Returns the cases that are there, after checking that the grid is one."""
     shape = f"{len(rows)} by {len(columns)}"
-    if not (1 <= len(rows) <= MOST and 1 <= len(columns) <= MOST):
-        raise ValueError(f"cases: expected a grid from 1 by 1 to {MOST} by {MOST}, found headings for {shape}")
+    if not (1 <= len(rows) <= MOST_CASES and 1 <= len(columns) <= MOST_CASES):
+        raise ValueError(
+            f"cases: expected a grid from 1 by 1 to {MOST_CASES} by {MOST_CASES}, found headings for {shape}"
+        )
     if len(cases) != len(rows) or any(len(cells) != len(columns) for cells in cases):
         found = ", ".join(str(len(cells)) for cells in cases)
         raise ValueError(f"cases: expected {shape}, as there are headings, found rows of {found}")

@@ -26,6 +26,10 @@ _ABOUT = (
     "plans at the right end: samples of p(x | y), x the actions, y the observation. Colour is time along a plan."
 )
 
+# So that keys move it at once; but not within another page, such as a notebook, whose reader is elsewhere.
+_FOCUS = """<script>if (window === window.top) document.querySelector(".denoising-slider").focus({preventScroll: true});
+</script>"""
+
 
 def denoising_page(
     path: Float[np.ndarray, "states samples horizon 2"],
@@ -72,7 +76,11 @@ def denoising_page(
     below = f'<p class="muted">{escape(subtitle)}</p>' if subtitle else ""
     return page(
         title,
-        [f"<h1>{escape(title)}</h1>{below}", f"<section>{widget}</section>", f'<p style="margin-top:16px">{about}</p>'],
+        [
+            f"<h1>{escape(title)}</h1>{below}",
+            f"<section>{widget}</section>{_FOCUS}",
+            f'<p style="margin-top:16px">{about}</p>',
+        ],
     )
 
 

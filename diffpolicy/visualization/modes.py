@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from diffpolicy.intervals import wilson_interval
 from diffpolicy.visualization.checks import checked_numbers
 
 # A valley is real when its count lies so many standard deviations of chance below the hill's. At this value and with
@@ -78,7 +79,7 @@ def modes(plans: Float[np.ndarray, "samples horizon 2"]) -> Modes:
     return Modes(
         labels=labels,
         weights=counts / len(plans),
-        intervals=wilson_interval(counts, len(plans)),
+        intervals=np.stack(wilson_interval(counts, len(plans)), axis=-1),
         medoids=np.array([_medoid(plans, np.flatnonzero(labels == label)) for label in range(len(names))]),
     )
 
@@ -116,16 +117,6 @@ def mode_reached(
         reach, away = (((some - samples[medoid]) ** 2).sum(axis=(1, 2)) for some in (samples, plans))
         nearest[(nearest == label) & (away > reach[found.labels == label].max())] = -1
     return nearest
-
-
-def wilson_interval(counts: Int[np.ndarray, "shares"], total: int) -> Float[np.ndarray, "shares 2"]:
-    """Returns the 95% intervals of shares, counts / total (Wilson 1927)."""
-    z = 1.959964
-    share, room = counts / total, z**2 / total
-    half = z * np.sqrt(share * (1 - share) / total + room / (4 * total))
-    low, high = ((share + room / 2 + side) / (1 + room) for side in (-half, half))
-    # Rounding must not leave out the share itself, which is the very end at none and at all.
-    return np.stack([np.clip(low, 0.0, share), np.clip(high, share, 1.0)], axis=-1)
 
 
 def _neighbours(samples: int) -> int:

@@ -69,6 +69,19 @@ def test_samples_come_from_the_noise_of_the_loop(make_checkpoint: Callable[..., 
     assert narrow < 0.5 * wide
 
 
+def test_one_sample_is_shown_too(make_checkpoint: Callable[..., Path]) -> None:
+    episode = episode_of(make_checkpoint(), 1)
+    assert [len(samples) for samples in episode.samples] == [1] * len(episode.looks)
+
+
+def test_where_the_loop_plans_from_full_noise_so_do_the_others(make_checkpoint: Callable[..., Path]) -> None:
+    """An untrained policy with next to no noise always goes to about one place, and soon stands still there."""
+    checkpoint, manner = make_checkpoint(), {"noise_scale": 0.01, "action_horizon": 2}
+    calm, tired = (episode_of(checkpoint, 16, patience=patience, **manner) for patience in (0, 2))
+    narrow, wide = (max(np.ptp(some, axis=0).mean() for some in one.samples) for one in (calm, tired))
+    assert wide > 10 * narrow
+
+
 def test_scenes_are_unpacked_as_they_were(make_checkpoint: Callable[..., Path]) -> None:
     episode = episode_of(make_checkpoint(), 0)
     scenes = list(episode.scenes())

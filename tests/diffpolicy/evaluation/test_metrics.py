@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from diffpolicy.evaluation.metrics import EpisodeRecord, mean_interval, summarize, wilson_interval
+from diffpolicy.evaluation.metrics import EpisodeRecord, summarize
+from diffpolicy.intervals import mean_interval, wilson_interval
 
 
 def record(score: float = 0.5, success: bool = False, steps: int = 10, coverage: float | None = 0.4) -> EpisodeRecord:
@@ -78,3 +79,12 @@ def test_a_world_without_coverage_has_none() -> None:
     result = summarize([record(coverage=None), record(coverage=None)])
     assert result["mean_final_coverage"] is None
     assert result["median_steps_to_success"] is None
+
+
+def test_an_interval_of_an_array_is_that_of_each() -> None:
+    """At none or all of n, the far end is z^2 / (n + z^2) from them."""
+    far = 1.959964**2 / (50 + 1.959964**2)
+    low, high = wilson_interval(np.array([0, 50, 25]), 50)
+    assert low[:2] == pytest.approx([0, 1 - far])
+    assert high[:2] == pytest.approx([far, 1])
+    assert (low[2], high[2]) == pytest.approx(wilson_interval(25, 50))

@@ -162,8 +162,9 @@ def test_the_policys_own_manner_holds_unless_told_otherwise() -> None:
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "negative": ({"noise_scale": -1.0}, r"^noise_scale is -1\.0; a standard deviation is 0 or more$"),
+    "negative": ({"noise_scale": -1.0}, r"^noise_scale is -1\.0; a standard deviation is 0 or more, and finite$"),
     "no number": ({"noise_scale": float("nan")}, "^noise_scale is nan; "),
+    "without end": ({"noise_scale": float("inf")}, "^noise_scale is inf; .* finite$"),
     "nothing left": ({"warm_start": 1.0}, r"^warm_start is 1\.0; .* at least 0 and less than 1$"),
     "less than nothing": ({"warm_start": -0.1}, r"^warm_start is -0\.1; "),
     "no share": ({"warm_start": float("nan")}, "^warm_start is nan; "),
@@ -190,3 +191,26 @@ def test_what_is_not_denoised_does_not_start_warm() -> None:
     few: dict[str, Any] = {"sampler": "ddim", "steps": 11, "warm_start": 0.5}
     with pytest.raises(ValueError, match=r"steps 11 does not fit: warm_start 0\.5 leaves 50% of"):
         Clock(objective=DDPMConfig(train_timesteps=20), **few)
+    with pytest.raises(ConfigError, match=r"warm_start is 0\.5, but objective 'regression' is not denoised"):
+        Controller(Clock(**told | {"warm_start": 0.0}), warm_start=0.5)
+    with pytest.raises(ConfigError, match=r"steps 11 does not fit: warm_start 0\.5 leaves 50% of"):
+        Controller(Clock(objective=DDPMConfig(train_timesteps=20), sampler="ddim", steps=11), warm_start=0.5)
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"guess": np.full((1, 16, 2), np.nan)}, "guess holds NaN or infinity"),
+        ({"guess": np.zeros((1, 8, 2)), "warm_start": 0.0}, r"guess has shape \(1, 8, 2\)"),
+        ({"warm_start": 7.0}, r"warm_start is 7\.0; a share"),
+        ({"guess": np.zeros((1, 16, 2)), "warm_start": -0.1}, r"warm_start is -0\.1; a share"),
+    ],
+)
+def test_a_guess_or_share_that_cannot_be(choices: dict[str, Any], message: str, tiny: Any, make_policy: Make) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_policy(tiny(policy={"warm_start": 0.5})).sample({"state": np.tile(HERE, (1, 2, 1))}, **choices)
+
+
+def test_noise_levels_are_those_of_a_path_that_starts_warm(tiny: Any, make_policy: Make) -> None:
+    policy = make_policy(tiny(policy={"steps": 4}))
+    assert policy.noise_levels(warm_start=0.5).tolist() == pytest.approx([0.5, 0.375, 0.25, 0.125, 0.0])

@@ -95,12 +95,13 @@ def test_two_crews_do_the_same_as_one(device: str, policy: dict[str, Any], make_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", [POLICIES["wide"], POLICIES["noise on the way"]], ids=["flow", "noise on the way"])
-def test_workers_change_nothing(policy: dict[str, Any], make_checkpoint: Make) -> None:
+@pytest.mark.parametrize("name", ["wide", "noise on the way", "warm", "another controller"])
+def test_workers_change_nothing(name: str, make_checkpoint: Make) -> None:
+    policy, how = POLICIES.get(name, {}), {"controller": partial(Idle)} if name == "another controller" else {}
     checkpoint = make_checkpoint(policy=policy)
     told: dict[int, list[int]] = {1: [], 2: []}
     one, two = (
-        evaluate(checkpoint, episodes=150, seed=500_000, max_steps=10, workers=n, on_episodes=told[n].append)
+        evaluate(checkpoint, episodes=150, seed=500_000, max_steps=10, workers=n, on_episodes=told[n].append, **how)
         for n in (1, 2)
     )
     assert two["records"] == one["records"]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from diffpolicy.visualization.modes import mode_reached, modes, nearest_mode, wilson_interval
+from diffpolicy.visualization.modes import mode_reached, modes, nearest_mode
 
 HORIZON = 16
 ALONG = np.linspace(0.0, 1.0, HORIZON)
@@ -143,13 +143,6 @@ def test_two_plans_said_many_times_are_two_modes() -> None:
     found = modes(np.concatenate([np.repeat(way(50.0)[None], 30, axis=0), np.repeat(way(-50.0)[None], 20, axis=0)]))
     assert found.weights.tolist() == [0.6, 0.4]
     assert found.labels.tolist() == [0] * 30 + [1] * 20
-
-
-def test_the_interval_is_wilsons() -> None:
-    """At none or all of n, the far end is z^2 / (n + z^2) from them; at half, the interval is even about it."""
-    far = 1.959964**2 / (50 + 1.959964**2)
-    assert wilson_interval(np.array([0, 50]), 50) == pytest.approx(np.array([[0, far], [1 - far, 1]]))
-    assert wilson_interval(np.array([25]), 50).sum() == pytest.approx(1.0)
 
 
 @pytest.mark.usefixtures("without_shape_checks")
