@@ -128,7 +128,8 @@ def start(arguments: FilmArguments, folder: Path) -> list[Path]:
     most_fps = 50 if arguments.gif else 1000
     if arguments.n < 0 or not 0.1 <= arguments.fps <= most_fps:
         raise ConfigError(
-            f"--n is {arguments.n} and --fps is {arguments.fps:g}; n must be at least 0, fps at least 0.1 and at most {most_fps}"
+            f"--n is {arguments.n} and --fps is {arguments.fps:g}; n must be at least 0, fps at least 0.1 and at most "
+            f"{most_fps}"
         )
     checkpoint = find_checkpoint(arguments.checkpoint)
     policy = load_policy(checkpoint, arguments.device)
