@@ -53,13 +53,14 @@ PICTURES: dict[str, Picture] = {
     "along": Picture(
         "modes pusht-state",
         "along_episode.png",
-        "The same along an episode: undecided before it chooses a side, sure of itself after.",
+        "The same along an episode: undecided at the start, and again wherever there are two ways on round the block; sure "
+        "of itself between.",
     ),
     "field": Picture(
         "field pusht-state",
         "field.png",
-        "What draws plans out of the noise: the score, the gradient of log p(x | y), at one action of the plan. At high "
-        "noise all arrows point at the mean; as it falls, each mode draws its own.",
+        "What draws plans out of the noise: the score, the gradient of the log density of noisy plans, at one action of the "
+        "plan. At pure noise all arrows point at the middle of the range; as it falls, at the mean, then at each mode.",
     ),
     "film": Picture(
         "film pusht-state --gif True",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pusht_rows import CONTROLLER, NETWORKS, OBJECTIVES, RECIPES, ROWS, TRAINING, Row
+from pusht_rows import CONTROLLER, NETWORKS, OBJECTIVES, RECIPE_ACTING, RECIPES, ROWS, TRAINING, Row
 
 from diffpolicy.intervals import mean_interval, wilson_interval
 
@@ -89,6 +89,7 @@ def write_page(folder: Path, path: Path) -> Path:
         f"## What helps in closed loop\n\n{_ACTED}\n",
         _compared(scored, CONTROLLER, ("as-configured", 10), plain=True),
     ]
+    parts += [f"{_RECIPE_ACTED}\n", _compared(scored, RECIPE_ACTING, ("state-tuning", 10), plain=True)]
     path.write_text("\n".join(parts), encoding="utf-8")
     return path
 
@@ -99,6 +100,7 @@ seeds that both have."""
 _ABLATED = """One change each to `single`, which is `as-configured` here. One training seed: two trainings of one
 recipe differ by some points, so small differences say nothing."""
 _ACTED = """The policy of `single`, seed 0, acting in other ways."""
+_RECIPE_ACTED = """And the recipe itself, with three training seeds."""
 
 
 def _recipes(scored: Mapping[tuple[str, int], Scored]) -> str:

@@ -208,6 +208,12 @@ CONTROLLER: dict[str, Row] = {
     "dpmpp-2m": _acting("DPM-Solver++(2M)", sampler="dpmpp_2m"),
 }
 
+RECIPE_ACTING: dict[str, Row] = {
+    "state-tuning": Row("the recipe as configured, patience 15", of="state", episodes=500, seed=500_000),
+    "no-patience": Row("no patience", of="state", acting={"patience": 0}, episodes=500, seed=500_000),
+}
+"""What was chosen with the recipe itself."""
+
 TABLES: dict[str, dict[str, Row]] = {
     "recipes": RECIPES,
     "base": BASE,
@@ -215,5 +221,6 @@ TABLES: dict[str, dict[str, Row]] = {
     "networks": NETWORKS,
     "training": TRAINING,
     "controller": CONTROLLER,
+    "recipe acting": RECIPE_ACTING,
 }
 ROWS: dict[str, Row] = {name: row for table in TABLES.values() for name, row in table.items()}

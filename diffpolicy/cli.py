@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     if name not in COMMANDS:
         hint = suggestion(name, COMMANDS, f"there are: {', '.join(COMMANDS)}")
         _fail(f"diffpolicy: no command {name!r}; {hint}", code=2)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` cleans up as Ctrl-C does
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` cleans up as Ctrl-C does
     try:
         from diffpolicy_demos import StoreError
 
@@ -59,6 +59,9 @@ def main(argv: list[str] | None = None) -> None:
         _run(importlib.import_module(f"diffpolicy.commands.{name}").run, name, rest, mistakes)
     except KeyboardInterrupt:
         _fail(f"diffpolicy {name}: interrupted", code=130)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)  # a program that calls this one has its own way to end
 
 
 def _run(run: Callable[[list[str]], None], name: str, rest: list[str], mistakes: tuple[type[Exception], ...]) -> None:
@@ -68,7 +71,10 @@ def _run(run: Callable[[list[str]], None], name: str, rest: list[str], mistakes:
         _fail(f"diffpolicy {name}: {error}")
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
-        _fail(f"diffpolicy {name}: {error.strerror or error}{place}")
+        way_out = (
+            "; a file lies there, name a folder" if isinstance(error, FileExistsError | NotADirectoryError) else ""
+        )
+        _fail(f"diffpolicy {name}: {error.strerror or error}{place}{way_out}")
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's, named so that torch need not be imported here
             raise

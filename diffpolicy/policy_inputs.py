@@ -29,6 +29,9 @@ def checked_observation(
     Raises:
         ObservationError: a key is missing, a shape does not fit, or a number is not finite.
     """
+    if not isinstance(obs, Mapping):
+        keys = ", ".join(f"{key!r}: ..." for key in obs_shapes)
+        raise ObservationError(f"observations are given by key, as {{{keys}}}; found {type(obs).__name__}")
     checked: Observation = {}
     for key, shape in obs_shapes.items():
         if key not in obs:

@@ -70,6 +70,7 @@ def run(argv: list[str]) -> None:
         ("all episodes", folder / "eval.json"),
         ("rollout", film),
         ("denoising", pictures[0]),
+        ("with a slider", pictures[4]),
         ("as a strip", pictures[2]),
     ):
         console.print(f"{name:>15}  {text}")

@@ -64,16 +64,22 @@ class CompareArguments:
     device: str = "cpu"
     """Where the network runs: auto, cpu, cuda or mps."""
     out: Path | None = None
-    """Folder for the picture; runs/compare-NAME unless given."""
+    """Folder for the picture; runs/compare-NAMES unless given."""
 
 
 def draw_comparison(arguments: CompareArguments) -> None:
     """Draw, and say what was written."""
     if not arguments.checkpoints:
         raise ConfigError("compare: no checkpoint; give one or several, such as pusht-state")
-    folder = arguments.out or results_folder("compare", arguments.checkpoints[0])
+    folder = arguments.out or _folder(arguments)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     console.print(f"written: {start(arguments, folder)}")
+
+
+def _folder(arguments: CompareArguments) -> Path:
+    """Named after all that is compared, so that one comparison does not replace another."""
+    first, *others = (results_folder("compare", checkpoint) for checkpoint in arguments.checkpoints)
+    return first.with_name("-".join([first.name, *(other.name.removeprefix("compare-") for other in others)]))
 
 
 def start(arguments: CompareArguments, folder: Path) -> Path:
@@ -107,7 +113,6 @@ def start(arguments: CompareArguments, folder: Path) -> Path:
     words = [
         f"{arguments.n} of {max(arguments.n, _COUNTED)} samples drawn",
         f"step {arguments.at} of the episode from {'the given state' if arguments.state else f'seed {arguments.seed}'}",
-        _noise_words(arguments, moments),
     ]
     picture = comparison_picture(
         cells,
@@ -235,10 +240,11 @@ def _case(moment: Moment, sampler: Sampler | None, steps: int | None, arguments:
     noise = _noise_scale(arguments, moment) * torch.randn(shape, generator=generator)
     x: Any = policy.sample(moment.batch, steps=steps, sampler=sampler, generator=generator, noise=noise)
     plans = moment.px(x[0])
+    scale: float | None = _noise_scale(arguments, moment)
     if np.ptp(plans, axis=0).max() < 1e-2:
-        plans = plans[:1]  # it always says the same
+        plans, scale = plans[:1], None  # it always says the same
     heading = "not denoised" if len(arguments.steps) > 1 and not _denoised(moment) else None
-    return Case(plans, steps or moment.steps, policy.executed, arguments.n, heading)
+    return Case(plans, steps or moment.steps, policy.executed, arguments.n, heading, scale)
 
 
 def _denoised(moment: Moment) -> bool:
@@ -247,11 +253,6 @@ def _denoised(moment: Moment) -> bool:
 
 def _noise_scale(arguments: CompareArguments, moment: Moment) -> float:
     return moment.policy.config.noise_scale if arguments.noise_scale is None else arguments.noise_scale
-
-
-def _noise_words(arguments: CompareArguments, moments: Sequence[Moment]) -> str:
-    scales = [_noise_scale(arguments, moment) for moment in moments]
-    return "noise scale " + ", ".join(f"{scale:g}" for scale in (scales if len(set(scales)) > 1 else scales[:1]))
 
 
 def _title(arguments: CompareArguments) -> str:

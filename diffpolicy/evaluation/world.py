@@ -73,7 +73,8 @@ def start_episode(
     try:
         return env.reset(seed=seed, options=options or None)
     except (gym.error.Error, ValueError) as error:
-        raise ConfigError(f"{settings.env}: cannot start from seed {seed}: {' '.join(str(error).split())}") from None
+        start = f"seed {seed}" if state is None else f"the state {' '.join(f'{number:g}' for number in state)}"
+        raise ConfigError(f"{settings.env}: cannot start from {start}: {' '.join(str(error).split())}") from None
 
 
 def check_fit(

@@ -28,22 +28,27 @@ class Case:
 
     Attributes:
         plans: Action sequences in workspace px, (samples, horizon, 2): what the caption counts and measures.
-        nfe: Network evaluations of each.
+        nfe: Network evaluations of each; None where they came about in another way.
         executed: Which of the actions will be executed, or None where this is not marked.
         drawn: How many of them, from the first, are drawn; all if None. (Many tell modes apart, but blacken a panel.)
         heading: What stands above it, where that is not the heading of its column.
+        noise_scale: Standard deviation of the noise that they grew from, for the caption; left out when None.
     """
 
     plans: Float[np.ndarray, "samples horizon 2"]
-    nfe: int
+    nfe: int | None
     executed: slice | None = None
     drawn: int | None = None
     heading: str | None = None
+    noise_scale: float | None = None
 
     @property
     def caption(self) -> tuple[str, str]:
         """What is said of it in two lines: modes and spread where the next look would be, and what a plan costs."""
-        cost = f"{self.nfe} network evaluation{'s' * (self.nfe > 1)}"
+        looks = "" if self.nfe is None else f"{self.nfe} network evaluation{'s' * (self.nfe > 1)}"
+        cost = "  ·  ".join(
+            filter(None, [looks, "" if self.noise_scale is None else f"noise scale {self.noise_scale:g}"])
+        )
         if len(self.plans) == 1:
             return "one plan", cost
         horizon = self.plans.shape[1]

@@ -93,7 +93,9 @@ def episode_sections(
         )
         words = "The middle of the bar's outer edge, a line along the stem; of what was not solved also the agent."
         counted.append(section("Where episodes start", starts, about=words, width="half tall"))
-    when = solved_chart(episodes.steps, episodes.success, limit=int(episodes.steps.max()), period_s=period_s)
+    when = '<p class="muted">No episode was solved.</p>'
+    if episodes.success.any():
+        when = solved_chart(episodes.steps, episodes.success, limit=int(episodes.steps.max()), period_s=period_s)
     counted.append(section("When episodes are solved", when, width="half"))
     bars = histogram(episodes.score, "best reward of an episode", "best reward")
     counted.append(section("Best rewards", bars, width="half"))

@@ -70,7 +70,7 @@ details ul { margin: 6px 0 0; padding-left: 18px; font-size: 13.5px; columns: 2 
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); gap: 12px; }
 figure { margin: 0; } figcaption { font-size: 12.5px; margin-top: 3px; text-align: center; }
 img { width: 100%; display: block; border-radius: 6px; background: #ffffff; }
-video { width: 100%; border-radius: 8px; background: #ffffff; display: block; }
+video { width: 100%; object-fit: contain; object-position: top; border-radius: 8px; background: #ffffff; display: block; }
 .films { display: grid; grid-template-columns: repeat(auto-fill, minmax(260px, 1fr)); gap: 16px; }
 footer { color: var(--muted); font-size: 13px; margin-top: 24px; }
 """
@@ -155,12 +155,16 @@ def contact_sheet(pictures: Iterable[tuple[UInt8[np.ndarray, "height width 3"], 
     )
 
 
+# Below the film, for the controls, which would lie over its own last line.
+_ROOM = 'onloadedmetadata="this.style.aspectRatio=this.videoWidth/(1.14*this.videoHeight)"'
+
+
 def films(videos: Iterable[tuple[bytes, str]]) -> str:
     """MP4 films inside the page, with a line below each."""
     return (
         '<div class="films">'
         + "".join(
-            f'<figure><video controls loop muted playsinline src="{_data("video/mp4", film)}"></video>'
+            f'<figure><video controls loop muted playsinline {_ROOM} src="{_data("video/mp4", film)}"></video>'
             f"<figcaption>{escape(words)}</figcaption></figure>"
             for film, words in videos
         )
