@@ -54,12 +54,18 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 section.half { grid-column: span 6; } section.tall { grid-row: span 2; }
 @media (max-width: 820px) { section.half { grid-column: span 12; } main { padding: 20px 12px; } }
 svg { display: block; width: 100%; height: auto; }
-.chart { overflow-x: auto; } svg text { font-family: inherit !important; }
-.scroll { overflow-x: auto; }
+svg text { font-family: inherit !important; }
+/* What is wider than the screen scrolls; a shade at the edge, which the content's end covers, says that there is more. */
+.chart, .scroll { overflow-x: auto; background:
+  linear-gradient(to right, var(--card) 12px, transparent) left / 32px 100% no-repeat local,
+  linear-gradient(to left, var(--card) 12px, transparent) right / 32px 100% no-repeat local,
+  linear-gradient(to right, var(--muted), transparent) left / 9px 100% no-repeat scroll,
+  linear-gradient(to left, var(--muted), transparent) right / 9px 100% no-repeat scroll; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; }
 th { text-align: left; font-weight: 600; color: var(--muted); padding: 6px 14px 6px 0;
   border-bottom: 1px solid var(--line); }
 td { padding: 7px 14px 7px 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
+td:first-child { overflow-wrap: break-word; }
 tr:last-child td { border-bottom: 0; } td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 .badge { display: inline-block; border-radius: 99px; padding: 1px 10px; white-space: nowrap;
   font-size: 12.5px; font-weight: 600; border: 1px solid currentColor; }
@@ -156,7 +162,7 @@ def contact_sheet(pictures: Iterable[tuple[UInt8[np.ndarray, "height width 3"], 
 
 
 # Below the film, for the controls, which would lie over its own last line.
-_ROOM = 'onloadedmetadata="this.style.aspectRatio=this.videoWidth/(1.14*this.videoHeight)"'
+_ROOM = 'onloadedmetadata="this.style.aspectRatio=this.videoWidth/(1.22*this.videoHeight)"'
 
 
 def films(videos: Iterable[tuple[bytes, str]]) -> str:
