@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 from diffpolicy_envs.pusht import SUCCESS_COVERAGE, block_corners
 
@@ -73,7 +74,7 @@ def films_part(checkpoint: Path, result: Result, left_out: list[str]) -> list[st
     records = _records(result)
     episodes = _episodes(records)
     best, worst = chosen_episodes(episodes)
-    shown = []
+    shown, size = [], (1, 1)
     with _or_left_out("films", left_out), tempfile.TemporaryDirectory() as place:
         if result.get("controller", "Controller") != "Controller":
             raise ConfigError(f"the policy acted through {result['controller']}, which this command does not know")
@@ -86,8 +87,10 @@ def films_part(checkpoint: Path, result: Result, left_out: list[str]) -> list[st
         for index in best + worst:
             seed, rank = records[index].seed, "Best" if index in best else "Worst"
             differs = "" if again[seed] == records[index] else " (played again, and ended otherwise)"
+            with av.open(str(films[seed])) as film:
+                size = film.streams.video[0].width, film.streams.video[0].height
             shown.append((films[seed].read_bytes(), f"{rank}: {episode_words(episodes, index)}{differs}"))
-    return [film_section(shown)] if shown else []
+    return [film_section(shown, size)] if shown else []
 
 
 def first_plan_part(checkpoint: Path, result: Result | None, left_out: list[str]) -> list[str]:

@@ -48,8 +48,7 @@ class _Direct(Objective):
         return t, 1.0
 
     def noise_level(self, t: float) -> float:
-        """Of the state that a look is used on: later looks are given the plan before, without noise."""
-        return float(t == 1)
+        return t
 
     def score(self, output: Tensor, x: Tensor, t: float) -> Tensor:
         raise self._no_field()

@@ -127,7 +127,10 @@ def sample(
 
 def noise_levels(objective: Objective, sampler: str, steps: int, start: float = 1.0) -> Float[Tensor, " frames"]:
     """The standard deviation of the noise in each frame of a path: that of the start first (1 at time 1), 0 last."""
-    return torch.tensor([*(objective.noise_level(t) for t in look_times(objective, sampler, steps, start)), 0.0])
+    times = look_times(objective, sampler, steps, start)
+    # What is not denoised looks at its own plan a second time, without noise.
+    levels = [objective.noise_level(t) if sampler != "direct" or t == 1 else 0.0 for t in times]
+    return torch.tensor([*levels, 0.0])
 
 
 @lru_cache(maxsize=64)

@@ -109,9 +109,9 @@ def chosen_episodes(episodes: Episodes) -> tuple[list[int], list[int]]:
     return best, [index for index in order[:_WORST] if index not in best]
 
 
-def film_section(shown: Sequence[Film]) -> str:
-    """Films of episodes."""
-    content = f'<div class="episodes">{films(shown)}</div>'
+def film_section(shown: Sequence[Film], size: tuple[int, int]) -> str:
+    """Films of episodes, all of one width and height."""
+    content = f'<div class="episodes">{films(shown, size)}</div>'
     return section("Best and worst episodes", content, about="The same episodes that were scored, played again.")
 
 

@@ -161,16 +161,21 @@ def contact_sheet(pictures: Iterable[tuple[UInt8[np.ndarray, "height width 3"], 
     )
 
 
-# Below the film, for the controls, which would lie over its own last line.
-_ROOM = 'onloadedmetadata="this.style.aspectRatio=this.videoWidth/(1.22*this.videoHeight)"'
+_ROOM = 0.22
 
 
-def films(videos: Iterable[tuple[bytes, str]]) -> str:
-    """MP4 films inside the page, with a line below each."""
+def films(videos: Iterable[tuple[bytes, str]], size: tuple[int, int] | None = None) -> str:
+    """MP4 films inside the page, with a line below each.
+
+    Args:
+        videos: films and lines.
+        size: width and height of all, where their lowest part shall stay clear of the player's controls.
+    """
+    room = "" if size is None else f' style="aspect-ratio: {size[0]} / {(1 + _ROOM) * size[1]:.0f}"'
     return (
         '<div class="films">'
         + "".join(
-            f'<figure><video controls loop muted playsinline {_ROOM} src="{_data("video/mp4", film)}"></video>'
+            f'<figure><video controls loop muted playsinline{room} src="{_data("video/mp4", film)}"></video>'
             f"<figcaption>{escape(words)}</figcaption></figure>"
             for film, words in videos
         )

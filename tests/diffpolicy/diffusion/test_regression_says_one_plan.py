@@ -56,6 +56,7 @@ def test_what_the_network_says_last_is_the_plan(objective_named: Build, no_cond:
     assert len(model.said) == looks
     torch.testing.assert_close(x.flatten(0, 1), model.said[-1])
     assert len(path) == len(noise_levels(objective, "direct", looks)) == looks + 1
+    assert noise_levels(objective, "direct", looks).tolist() == [1.0] + [0.0] * looks, "a look at a plan sees no noise"
     assert torch.equal(path[0], noise)
     assert torch.equal(path[-1], x)
 

@@ -50,7 +50,7 @@ def test_the_page_needs_nothing_from_anywhere_and_nothing_becomes_markup() -> No
     over_time, counted = episode_sections(episodes(), traces(), success_coverage=0.95, period_s=0.1)
     curve = (np.arange(1, 6.0), np.linspace(1, 0.01, 5))
     sections = [*over_time, *counted, *training_sections({"loss": curve}), episodes_section(episodes())]
-    sections += [film_section([(b"film", "<b>x</b>")]), facts_section("<i>", [("<u>", "<s>")])]
+    sections += [film_section([(b"film", "<b>x</b>")], (400, 470)), facts_section("<i>", [("<u>", "<s>")])]
     page = report_page("<script>", "<a>", [("<q>", "<p>", "")], sections, ["<em>"], made_by="<tt>")
     assert "http" not in page
     links = re.findall(r'\s(?:src|href|xlink:href)="([^"]*)"', page)
