@@ -23,8 +23,8 @@ seeds; +- is a 95% interval.
 
 The rules were set before any score was seen: the last checkpoint counts, never the best. The first three tables are on 1,000
 starts (protocol `gym_pusht`, seeds from 100000) by which nothing was chosen, the others on 500 tuning starts (seeds from
-500000), which chose the recipe. Training times are of a machine of two cores shared with other work, mostly one core for
-each run.
+500000), which chose the recipe. Training times are of a machine of two cores shared with other work, which held some of them
+up; mostly one core for each run.
 
 Every row is trained, scored and written here by one command, which resumes where it stopped:
 `python benchmarks/pusht.py --only ROW`. Files: `benchmarks/results/pusht/ROW/seed_K/steps_N/eval.json`. Rows without a file
