@@ -74,7 +74,9 @@ def start(arguments: ModesArguments, folder: Path) -> list[Path]:
         found = modes(plans)
     written = [folder / "modes.png"]
     where = f"{arguments.checkpoint}, {arguments.begun}, control step {arguments.at}"
-    shown: dict[str, Any] = {"found": found, "subtitle": f"{where}; {moment.steps} network evaluations a sample"}
+    scale = moment.policy.config.noise_scale
+    noise = "" if scale == 1 else f", from full noise (in closed loop: {scale:g} of it)"
+    shown: dict[str, Any] = {"found": found, "subtitle": f"{where}; {moment.steps} network evaluations a sample{noise}"}
     if near is not None:
         import torch
 
