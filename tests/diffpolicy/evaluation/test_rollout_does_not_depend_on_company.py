@@ -1,6 +1,7 @@
 """An episode's result depends on its seed alone: not on how many were asked for, on the workers, or on its neighbours."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
