@@ -100,7 +100,7 @@ seeds that both have."""
 _ABLATED = """One change each to `single`, which is `as-configured` here. One training seed: two trainings of one
 recipe differ by some points, so small differences say nothing."""
 _ACTED = """The policy of `single`, seed 0, acting in other ways."""
-_RECIPE_ACTED = """And the recipe itself, with three training seeds."""
+_RECIPE_ACTED = """And the recipe itself."""
 
 
 def _recipes(scored: Mapping[tuple[str, int], Scored]) -> str:
