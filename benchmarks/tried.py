@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from diffpolicy.evaluation.controller import Controller
+from diffpolicy.evaluation.controller import Controller, read_off
 from diffpolicy.policy import DiffusionPolicy
 
 
@@ -89,13 +89,12 @@ class EnsembledOverTime(Controller):
         """The mean over this plan and those before it, where they still speak of these moments."""
         own = super().actions(plan)
         self._plans = [plan, *self._plans]
-        grid = np.arange(len(plan))
         place = self.policy.config.obs_horizon - 1 + np.arange(len(own)) * self.speed
         total, weights = np.zeros_like(own), np.zeros((len(own), 1))
         for age, older in enumerate(self._plans):
             at = place + age * self.action_horizon * self.speed
             weight = np.exp(-self._decay * age) * (at <= len(plan) - 1)[:, None]
-            total += weight * np.stack([np.interp(at, grid, column) for column in older.T], axis=-1)
+            total += weight * read_off(older, at)
             weights += weight
             if not weight.any():
                 self._plans = self._plans[:age]

@@ -26,6 +26,7 @@ from diffpolicy.diffusion.samplers import Step
 from diffpolicy.errors import CheckpointError, ConfigError
 from diffpolicy.models import is_picture
 from diffpolicy.policy import DiffusionPolicy
+from diffpolicy.policy_inputs import check_warm_start
 from diffpolicy.tasks import Observation
 
 DESCRIPTION = "policy.json"
@@ -92,8 +93,7 @@ def export_policy(
     policy.eval().requires_grad_(False)
     steps = policy.config.steps if steps is None else steps
     sampler = sampler or policy.config.sampler
-    if not 0 <= warm_start < 1:
-        raise ConfigError(f"warm_start is {warm_start}; a share of the way is at least 0 and less than 1")
+    check_warm_start(warm_start)
     table = sampler_steps(policy.objective, sampler, steps, 1 - warm_start)
     if any(step.next_noise for step in table):
         raise ConfigError(

@@ -212,8 +212,8 @@ class DiffusionPolicy(nn.Module):
         start = 1.0 if guess is None else 1 - spared
         if guess is not None:
             check_guess(guess, rows, plan)
-        if guess is not None and spared:
-            x = self.warm(x, guess, look_times(self.objective, sampler, steps, start)[0])
+            if spared:
+                x = self.warm(x, guess, look_times(self.objective, sampler, steps, start)[0])
         with self.in_use():
             x, path = sample(
                 self.backbone,

@@ -60,11 +60,13 @@ def run_subcommand(argv: Sequence[str], commands: Mapping[str, Subcommand], *, p
     run(parse(arguments, rest, prog=f"{prog} {name}"))
 
 
-def results_folder(command: str, checkpoint: str) -> Path:
-    """Where a command's results on a checkpoint go unless told: runs/COMMAND-NAME, with enough of the path to tell."""
-    path = Path(checkpoint)
-    parts = path.resolve().parts[-2:] if path.exists() else path.parts
-    return Path("runs") / "-".join((command, *(part for part in parts if part not in ("/", "runs"))))
+def results_folder(command: str, *checkpoints: str) -> Path:
+    """Where a command's results on checkpoints go unless told: runs/COMMAND-NAMES, with enough of each path to tell."""
+    words = [command]
+    for path in map(Path, checkpoints):
+        parts = path.resolve().parts[-2:] if path.exists() else path.parts
+        words += [part for part in parts if part not in ("/", "runs")]
+    return Path("runs") / "-".join(words)
 
 
 def short_name(checkpoint: str) -> str:

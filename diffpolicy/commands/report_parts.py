@@ -74,23 +74,24 @@ def films_part(checkpoint: Path, result: Result, left_out: list[str]) -> list[st
     records = _records(result)
     episodes = _episodes(records)
     best, worst = chosen_episodes(episodes)
-    shown, size = [], (1, 1)
     with _or_left_out("films", left_out), tempfile.TemporaryDirectory() as place:
-        if result.get("controller", "Controller") != "Controller":
-            raise ConfigError(f"the policy acted through {result['controller']}, which this command does not know")
+        if other := _other_controller(result):
+            raise ConfigError(f"the policy acted through {other}, which this command does not know")
         policy = load_policy(checkpoint, chosen_device(result["device"]))
         films = {records[index].seed: Path(place) / f"{index}.mp4" for index in best + worst}
         # Where a plan was the same in every row, it is the same among few; elsewhere lanes must be as many as they were.
         lanes = min(LANES, len(films)) if result["rows_agree"] else LANES
         played = rollout(policy, list(films), _settings(result), film=films, film_px=_FILM_PX, lanes=lanes)
         again = {one.seed: one for one in played}
+        shown = []
+        with av.open(str(films[played[0].seed])) as film:
+            size = film.streams.video[0].width, film.streams.video[0].height
         for index in best + worst:
             seed, rank = records[index].seed, "Best" if index in best else "Worst"
             differs = "" if again[seed] == records[index] else " (played again, and ended otherwise)"
-            with av.open(str(films[seed])) as film:
-                size = film.streams.video[0].width, film.streams.video[0].height
             shown.append((films[seed].read_bytes(), f"{rank}: {episode_words(episodes, index)}{differs}"))
-    return [film_section(shown, size)] if shown else []
+        return [film_section(shown, size)]
+    return []
 
 
 def first_plan_part(checkpoint: Path, result: Result | None, left_out: list[str]) -> list[str]:
@@ -185,6 +186,12 @@ def _episodes(records: list[EpisodeRecord]) -> Episodes:
     )
 
 
+def _other_controller(result: Result) -> str | None:
+    """What the policy acted through, where that is not the package's own controller."""
+    name = result.get("controller", "Controller")
+    return None if name == "Controller" else name
+
+
 def _settings(result: Result) -> RolloutSettings:
     """The world and the manner of acting that were evaluated. What was longest is a limit that changes no episode."""
     return RolloutSettings(
@@ -250,7 +257,7 @@ def _facts(result: Result) -> list[tuple[str, object]]:
         ("starts", f"protocol {result['protocol']}, seeds {seed} to {seed + result['episodes'] - 1}"),
         ("a plan", f"sampler {result['sampler']}, {result['nfe']} network evaluations{warm}"),
         ("noise", noise),
-        *([("controller", result["controller"])] if result.get("controller", "Controller") != "Controller" else []),
+        *([("controller", other)] if (other := _other_controller(result)) else []),
         ("acting", f"{result['action_horizon']} actions a plan, speed {result['speed']:g}, delay {result['delay']}"),
         ("scores", "score: best reward of an episode; success: whether it was ever solved; intervals of 95%"),
         ("run", f"{result['wall_s']:g} s on {result['device']}, torch {result['torch']}{alike}"),

@@ -71,15 +71,9 @@ def draw_comparison(arguments: CompareArguments) -> None:
     """Draw, and say what was written."""
     if not arguments.checkpoints:
         raise ConfigError("compare: no checkpoint; give one or several, such as pusht-state")
-    folder = arguments.out or _folder(arguments)
+    folder = arguments.out or results_folder("compare", *arguments.checkpoints)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     console.print(f"written: {start(arguments, folder)}")
-
-
-def _folder(arguments: CompareArguments) -> Path:
-    """Named after all that is compared, so that one comparison does not replace another."""
-    first, *others = (results_folder("compare", checkpoint) for checkpoint in arguments.checkpoints)
-    return first.with_name("-".join([first.name, *(other.name.removeprefix("compare-") for other in others)]))
 
 
 def start(arguments: CompareArguments, folder: Path) -> Path:
@@ -237,14 +231,15 @@ def _case(moment: Moment, sampler: Sampler | None, steps: int | None, arguments:
     policy = moment.policy
     generator = torch.Generator().manual_seed(arguments.seed)
     shape = (1, max(arguments.n, _COUNTED), policy.config.pred_horizon, policy.action_dim)
-    noise = _noise_scale(arguments, moment) * torch.randn(shape, generator=generator)
+    scale = _noise_scale(arguments, moment)
+    noise = scale * torch.randn(shape, generator=generator)
     x: Any = policy.sample(moment.batch, steps=steps, sampler=sampler, generator=generator, noise=noise)
     plans = moment.px(x[0])
-    scale: float | None = _noise_scale(arguments, moment)
+    shown_scale: float | None = scale
     if np.ptp(plans, axis=0).max() < 1e-2:
-        plans, scale = plans[:1], None  # it always says the same
+        plans, shown_scale = plans[:1], None  # it always says the same
     heading = "not denoised" if len(arguments.steps) > 1 and not _denoised(moment) else None
-    return Case(plans, steps or moment.steps, policy.executed, arguments.n, heading, scale)
+    return Case(plans, steps or moment.steps, policy.executed, arguments.n, heading, shown_scale)
 
 
 def _denoised(moment: Moment) -> bool:

@@ -79,7 +79,7 @@ class Controller:
         if self.warm_start:  # before the robot moves: the first plan is made without
             try:
                 solved: Any = sampler or config.sampler
-                check_sampler(config.objective, solved, steps or config.steps, self.warm_start)
+                check_sampler(config.objective, solved, config.steps if steps is None else steps, self.warm_start)
             except ValueError as error:
                 raise ConfigError(str(error)) from None
         if self.patience < 0:
@@ -172,10 +172,8 @@ class Controller:
         """The plan before as it looks from now on, its last action held; None where none came before."""
         if self._plan is None:
             return None
-        grid = np.arange(len(self._plan))
         # It was made action_horizon steps ago, whatever the delay.
-        passed = grid + self.action_horizon * self.speed
-        return np.stack([np.interp(passed, grid, column) for column in self._plan.T], axis=-1)
+        return read_off(self._plan, np.arange(len(self._plan)) + self.action_horizon * self.speed)
 
     def _stands_still(self) -> bool:
         """Whether at each look of the last while all that is observed in numbers was about where it is now."""
@@ -212,6 +210,13 @@ class Controller:
     def act(self) -> Float[np.ndarray, " action"]:
         """The next action of the plan."""
         return self._queue.popleft()
+
+
+def read_off(
+    plan: Float[np.ndarray, "horizon action"], places: Float[np.ndarray, " places"]
+) -> Float[np.ndarray, "places action"]:
+    """A plan at places along it, linearly between its actions; its ends are held."""
+    return np.stack([np.interp(places, np.arange(len(plan)), column) for column in plan.T], axis=-1)
 
 
 def name_observation(
