@@ -81,6 +81,9 @@ class ImageEncoderConfig:
     of 96); null: all."""
     colour: float = 0.0
     """Training multiplies brightness, contrast and saturation each by a factor within this of 1."""
+    noise: float = 0.0
+    """Standard deviation of the noise that training adds to the features; with `spatial_softmax` 1 is half of the picture. As
+    noise on numbers does, it keeps a policy near what was demonstrated on course where nothing was."""
     supervision: tuple[str, ...] = ()
     """Recorded keys, such as `state`, whose features the encoder must also tell from each step's pictures, by one linear
     layer. Training alone reads them; in use the policy sees pictures."""
@@ -89,7 +92,7 @@ class ImageEncoderConfig:
 
     def __post_init__(self) -> None:
         positive(self, "features")
-        not_negative(self, "shift_px")
+        not_negative(self, "shift_px", "noise")
         positive(self, "supervision_weight")
         shares(self, "colour")
         if self.pooling == "spatial_softmax" and self.features % 2:

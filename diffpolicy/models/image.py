@@ -23,7 +23,8 @@ _QUERIES = 32
 
 
 class ImageEncoder(nn.Module):
-    """Features of the pictures of one camera. In training it shows the network cropped, shifted and recoloured ones.
+    """Features of the pictures of one camera. In training it shows the network cropped, shifted and recoloured ones,
+    and blurs what it says by noise.
 
     Args:
         config: Network, pooling and augmentation.
@@ -55,7 +56,7 @@ class ImageEncoder(nn.Module):
     def forward(
         self, pictures: UInt8[Tensor, "batch steps height width 3"], generator: torch.Generator | None = None
     ) -> Float[Tensor, "batch steps features"]:
-        """Encode pictures; the generator is the source of a training's crops, shifts and colours."""
+        """Encode pictures; the generator is the source of a training's crops, shifts, colours and noise."""
         config = self.config
         if self.training and (config.shift_px or config.crop_px):
             parts, corner = random_crop(pictures, self.size_px, config.shift_px, generator)
@@ -66,7 +67,10 @@ class ImageEncoder(nn.Module):
             light = jitter_colours(light, config.colour, generator)
         seen = light.div_(127.5).sub_(1).flatten(0, 1).permute(0, 3, 1, 2)  # channels-last by its strides, not copied
         middle = self._middle(corner).repeat_interleave(pictures.shape[1], dim=0)
-        return self.pooling(self.trunk(seen), middle).unflatten(0, pictures.shape[:2])
+        features = self.pooling(self.trunk(seen), middle).unflatten(0, pictures.shape[:2])
+        if self.training and config.noise:
+            features = features + config.noise * torch.randn(features.shape, generator=generator, device=features.device)
+        return features
 
     def _middle(self, corner: Int[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
         """Where in a whole picture, -1 to 1 from edge to edge, the middle of the part with this corner lies: x, y."""

@@ -23,6 +23,7 @@ MISTAKES = {
     "half a point": (ENCODER % "features: 7", rf"{HERE}: features is 7; it must be even"),
     "nothing seen": (ENCODER % "features: 0", rf"{HERE}: features is 0; it must be positive"),
     "negative shift": (ENCODER % "shift_px: -1", rf"{HERE}: shift_px is -1; it must be 0 or more"),
+    "negative noise": (ENCODER % "noise: -0.1", rf"{HERE}: noise is -0.1; it must be 0 or more"),
     "all colour gone": (ENCODER % "colour: 1.0", rf"{HERE}: colour is 1.0; .* less than 1"),
     "supervised in vain": (
         ENCODER % "supervision: [state], supervision_weight: 0",

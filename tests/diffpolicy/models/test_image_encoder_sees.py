@@ -107,7 +107,8 @@ def test_only_training_changes_pictures() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"shift_px": 3}, {"shift_px": 0, "crop_px": (12, 20)}, {"shift_px": 0, "colour": 0.3}]
+    "changes",
+    [{"shift_px": 3}, {"shift_px": 0, "crop_px": (12, 20)}, {"shift_px": 0, "colour": 0.3}, {"shift_px": 0, "noise": 0.1}],
 )
 def test_each_augmentation_alone_is_seen_in_training(changes: dict[str, Any]) -> None:
     made, seen = encoder(**changes), pictures()
@@ -118,6 +119,19 @@ def test_each_augmentation_alone_is_seen_in_training(changes: dict[str, Any]) ->
 def test_without_augmentation_training_sees_the_pictures_themselves() -> None:
     made, seen = encoder(shift_px=0), pictures()
     assert torch.equal(made(seen), made.train()(seen))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pooling", ["spatial_softmax", "attention"])
+def test_training_adds_noise_of_its_size_to_features(pooling: str) -> None:
+    """To each number of each picture for itself, also where the pictures are the same."""
+    windows = 1000
+    made = encoder(pooling, shift_px=0, noise=0.2)
+    seen = pictures(rows=1).expand(windows, -1, -1, -1, -1)
+    noise = (made.train()(seen, torch.Generator().manual_seed(0)) - made.eval()(seen)).flatten(1)
+    assert noise.mean().abs() < 5 * 0.2 / noise.numel() ** 0.5
+    assert noise.std() == pytest.approx(0.2, rel=5 / noise.numel() ** 0.5)
+    assert (torch.corrcoef(noise.T) - torch.eye(noise.shape[1])).abs().max() < 5 / windows**0.5
 
 
 def test_the_softmax_of_a_map_says_where_it_peaks() -> None:
