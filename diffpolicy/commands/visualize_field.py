@@ -23,7 +23,7 @@ _STEPS = 20
 class FieldArguments(MomentArguments):
     """Draw the field that draws plans out of the noise, as arrows over the plane of one of their actions.
 
-    Writes field.png: the score (the gradient of log p(x | y)) or the velocity of denoising at falling levels of noise, with
+    Writes field.png: the score (the gradient of log p_t(x | y)) or the velocity of denoising at falling levels of noise, with
     the density and samples. With --film True also field.gif.
 
     For example:
