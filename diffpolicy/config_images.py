@@ -82,8 +82,8 @@ class ImageEncoderConfig:
     colour: float = 0.0
     """Training multiplies brightness, contrast and saturation each by a factor within this of 1."""
     noise: float = 0.0
-    """Standard deviation of the noise that training adds to the features; with `spatial_softmax` 1 is half of the picture. As
-    noise on numbers does, it keeps a policy near what was demonstrated on course where nothing was."""
+    """Standard deviation of the noise that training adds to the features; with `spatial_softmax` 1 is half of the picture.
+    As noise on numbers does, it keeps a policy from trusting what it will never see again exactly."""
     supervision: tuple[str, ...] = ()
     """Recorded keys, such as `state`, whose features the encoder must also tell from each step's pictures, by one linear
     layer. Training alone reads them; in use the policy sees pictures."""

@@ -23,8 +23,8 @@ _STEPS = 20
 class FieldArguments(MomentArguments):
     """Draw the field that draws plans out of the noise, as arrows over the plane of one of their actions.
 
-    Writes field.png: the score (the gradient of log p_t(x | y)) or the velocity of denoising at falling levels of noise, with
-    the density and samples. With --film True also field.gif.
+    Writes field.png: the score (the gradient of log p_t(x | y)) or the velocity of denoising at falling levels of noise,
+    with the density and samples. With --film True also field.gif.
 
     For example:
       diffpolicy visualize field pusht-state

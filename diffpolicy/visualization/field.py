@@ -132,7 +132,7 @@ def field_frames(
 
 
 _TITLES = {
-    "score": "Score: the gradient of log p_t(x | y)",
+    "score": "Score: the gradient of log pₜ(x | y)",
     "velocity": "Velocity of denoising",
 }
 _UNITS = {"score": "length of the score (1/px)", "velocity": "speed (px from noise to plan)"}
