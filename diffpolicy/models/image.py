@@ -69,7 +69,8 @@ class ImageEncoder(nn.Module):
         middle = self._middle(corner).repeat_interleave(pictures.shape[1], dim=0)
         features = self.pooling(self.trunk(seen), middle).unflatten(0, pictures.shape[:2])
         if self.training and config.noise:
-            features = features + config.noise * torch.randn(features.shape, generator=generator, device=features.device)
+            noise = torch.randn(features.shape, generator=generator, device=features.device)
+            features = features + config.noise * noise
         return features
 
     def _middle(self, corner: Int[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:

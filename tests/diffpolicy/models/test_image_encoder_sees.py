@@ -108,7 +108,12 @@ def test_only_training_changes_pictures() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"shift_px": 3}, {"shift_px": 0, "crop_px": (12, 20)}, {"shift_px": 0, "colour": 0.3}, {"shift_px": 0, "noise": 0.1}],
+    [
+        {"shift_px": 3},
+        {"shift_px": 0, "crop_px": (12, 20)},
+        {"shift_px": 0, "colour": 0.3},
+        {"shift_px": 0, "noise": 0.1},
+    ],
 )
 def test_each_augmentation_alone_is_seen_in_training(changes: dict[str, Any]) -> None:
     made, seen = encoder(**changes), pictures()
